@@ -1,0 +1,655 @@
+/* sql/workflow_interrupt.sql: the whole schema, installed by CREATE EXTENSION */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION workflow_interrupt" to load this file. \quit
+
+--
+-- Schema, types
+--
+
+CREATE SCHEMA wf;
+
+COMMENT ON SCHEMA wf IS 'workflow_interrupt: workflow executions, their histories and what is pending';
+
+CREATE TYPE wf.status AS ENUM (
+	'Running', 'Completed', 'Failed', 'Canceled', 'Terminated',
+	'ContinuedAsNew', 'TimedOut', 'Paused'
+);
+
+COMMENT ON TYPE wf.status IS 'status of a workflow execution; Running and Paused are open, all others closed for good';
+
+CREATE TYPE wf.event_type AS ENUM (
+	'WorkflowExecutionStarted',
+	'WorkflowExecutionCompleted',
+	'WorkflowExecutionFailed',
+	'WorkflowExecutionTimedOut',
+	'WorkflowExecutionCanceled',
+	'WorkflowExecutionTerminated',
+	'WorkflowExecutionContinuedAsNew',
+	'WorkflowExecutionCancelRequested',
+	'WorkflowExecutionSignaled',
+	'WorkflowExecutionOptionsUpdated',
+	'WorkflowExecutionPaused',
+	'WorkflowExecutionUnpaused',
+	'WorkflowExecutionUpdateAdmitted',
+	'WorkflowExecutionUpdateAccepted',
+	'WorkflowExecutionUpdateCompleted',
+	'WorkflowTaskScheduled',
+	'WorkflowTaskStarted',
+	'WorkflowTaskCompleted',
+	'WorkflowTaskTimedOut',
+	'WorkflowTaskFailed',
+	'ActivityTaskScheduled',
+	'ActivityTaskStarted',
+	'ActivityTaskCompleted',
+	'ActivityTaskFailed',
+	'ActivityTaskTimedOut',
+	'ActivityTaskCancelRequested',
+	'ActivityTaskCanceled',
+	'TimerStarted',
+	'TimerFired',
+	'TimerCanceled',
+	'MarkerRecorded',
+	'UpsertWorkflowSearchAttributes',
+	'WorkflowPropertiesModified',
+	'StartChildWorkflowExecutionInitiated',
+	'StartChildWorkflowExecutionFailed',
+	'ChildWorkflowExecutionStarted',
+	'ChildWorkflowExecutionCompleted',
+	'ChildWorkflowExecutionFailed',
+	'ChildWorkflowExecutionCanceled',
+	'ChildWorkflowExecutionTimedOut',
+	'ChildWorkflowExecutionTerminated',
+	'RequestCancelExternalWorkflowExecutionInitiated',
+	'RequestCancelExternalWorkflowExecutionFailed',
+	'ExternalWorkflowExecutionCancelRequested',
+	'SignalExternalWorkflowExecutionInitiated',
+	'SignalExternalWorkflowExecutionFailed',
+	'ExternalWorkflowExecutionSignaled'
+);
+
+COMMENT ON TYPE wf.event_type IS 'kinds of history events, named as in Temporal';
+
+CREATE FUNCTION wf.shard_of(namespace text, workflow_id text) RETURNS integer
+	AS 'MODULE_PATHNAME', 'wfi_shard_of'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION wf.shard_of(text, text) IS
+	'shard (0 to 1023) of a workflow: 64-bit FNV-1a over the bytes of namespace, 0xFF and workflow_id, the upper half XORed into the lower, modulo 1024; NULL if an argument is NULL; never changes';
+
+--
+-- Tables
+--
+-- Every key of a workflow-scoped table contains shard, so that the tables can
+-- be distributed by it.  There are no foreign keys and no triggers: the
+-- engine guarantees what they would, and they would cost more than the
+-- inserts they guard.
+--
+
+CREATE TABLE wf.namespace (
+	name		text COLLATE "C" NOT NULL,
+	retention	interval NOT NULL DEFAULT '3 days',
+	description	text NOT NULL DEFAULT '',
+	created_time	timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	CONSTRAINT namespace_pkey PRIMARY KEY (name)
+);
+
+COMMENT ON TABLE wf.namespace IS 'namespaces; workflow ids are unique within one';
+COMMENT ON COLUMN wf.namespace.name IS 'name, at most 1,000 characters';
+COMMENT ON COLUMN wf.namespace.retention IS 'how long closed runs are kept';
+COMMENT ON COLUMN wf.namespace.description IS 'free text';
+COMMENT ON COLUMN wf.namespace.created_time IS 'when it was created';
+
+INSERT INTO wf.namespace (name, description) VALUES ('default', 'created with the extension');
+
+CREATE TABLE wf.execution (
+	shard						integer NOT NULL,
+	run_id						uuid NOT NULL,
+	first_execution_run_id		uuid NOT NULL,
+	original_execution_run_id	uuid NOT NULL,
+	next_event_id				bigint NOT NULL,
+	history_size				bigint NOT NULL,
+	start_time					timestamptz NOT NULL,
+	execution_time				timestamptz NOT NULL,
+	close_time					timestamptz,
+	last_event_time				timestamptz NOT NULL,
+	first_task_time				timestamptz,
+	wakeup_time					timestamptz,
+	execution_expiration_time	timestamptz,
+	run_expiration_time			timestamptz,
+	task_scheduled_event_id		bigint NOT NULL DEFAULT 0,
+	task_started_event_id		bigint NOT NULL DEFAULT 0,
+	previous_started_event_id	bigint NOT NULL DEFAULT 0,
+	task_scheduled_time			timestamptz,
+	task_original_scheduled_time	timestamptz,
+	task_started_time			timestamptz,
+	task_token					uuid,
+	task_attempt				integer NOT NULL DEFAULT 1,
+	signal_count				integer NOT NULL DEFAULT 0,
+	buffered_count				integer NOT NULL DEFAULT 0,
+	buffered_size				bigint NOT NULL DEFAULT 0,
+	state_size					bigint NOT NULL DEFAULT 0,
+	pending_timers				integer NOT NULL DEFAULT 0,
+	status						wf.status NOT NULL,
+	is_current					boolean NOT NULL,
+	cancel_requested			boolean NOT NULL DEFAULT false,
+	close_attempted				boolean NOT NULL DEFAULT false,
+	workflow_was_reset			boolean NOT NULL DEFAULT false,
+	execution_timeout			interval,
+	run_timeout					interval,
+	task_timeout				interval NOT NULL,
+	reset_run_id				uuid,
+	base_run_id					uuid,
+	parent_run_id				uuid,
+	parent_initiated_event_id	bigint,
+	namespace					text COLLATE "C" NOT NULL,
+	workflow_id					text COLLATE "C" NOT NULL,
+	workflow_type				text COLLATE "C" NOT NULL,
+	task_queue					text COLLATE "C" NOT NULL,
+	parent_namespace			text COLLATE "C",
+	parent_workflow_id			text COLLATE "C",
+	create_request_id			text COLLATE "C",
+	reset_request_id			text COLLATE "C",
+	cancel_request_id			text COLLATE "C",
+	task_identity				text,
+	memo						jsonb,
+	search_attributes			jsonb,
+	CONSTRAINT execution_pkey PRIMARY KEY (shard, run_id)
+) WITH (fillfactor = 85);
+
+-- Only start and reset move is_current, so that all other updates stay HOT.
+CREATE UNIQUE INDEX execution_current_key
+	ON wf.execution (shard, workflow_id, namespace) WHERE is_current;
+
+COMMENT ON TABLE wf.execution IS 'one row per run of a workflow';
+COMMENT ON COLUMN wf.execution.shard IS 'wf.shard_of(namespace, workflow_id)';
+COMMENT ON COLUMN wf.execution.run_id IS 'UUID (version 7) of the run';
+COMMENT ON COLUMN wf.execution.first_execution_run_id IS 'first run of the chain this run belongs to';
+COMMENT ON COLUMN wf.execution.original_execution_run_id IS 'run id before any reset';
+COMMENT ON COLUMN wf.execution.next_event_id IS 'id of the next event; one more than the events in history';
+COMMENT ON COLUMN wf.execution.history_size IS 'size of the history in bytes';
+COMMENT ON COLUMN wf.execution.start_time IS 'when the run was started, or made by a reset';
+COMMENT ON COLUMN wf.execution.execution_time IS 'when its first workflow task was or will be due: start time plus start delay';
+COMMENT ON COLUMN wf.execution.close_time IS 'when it closed; NULL while open';
+COMMENT ON COLUMN wf.execution.last_event_time IS 'time of the last event; later events are never earlier';
+COMMENT ON COLUMN wf.execution.first_task_time IS 'when the first workflow task is to be scheduled; NULL once it was';
+COMMENT ON COLUMN wf.execution.wakeup_time IS 'when this run has to be looked at next, see wf.wakeup';
+COMMENT ON COLUMN wf.execution.execution_expiration_time IS 'when the execution time-out strikes; NULL for none';
+COMMENT ON COLUMN wf.execution.run_expiration_time IS 'when the run time-out strikes; NULL for none';
+COMMENT ON COLUMN wf.execution.task_scheduled_event_id IS 'WorkflowTaskScheduled of the pending workflow task; 0 when none is pending';
+COMMENT ON COLUMN wf.execution.task_started_event_id IS 'WorkflowTaskStarted of the pending workflow task; 0 when not started';
+COMMENT ON COLUMN wf.execution.previous_started_event_id IS 'WorkflowTaskStarted of the last completed workflow task; 0 for none';
+COMMENT ON COLUMN wf.execution.task_scheduled_time IS 'when the pending workflow task was scheduled';
+COMMENT ON COLUMN wf.execution.task_original_scheduled_time IS 'when the first of a row of heartbeating workflow tasks was scheduled';
+COMMENT ON COLUMN wf.execution.task_started_time IS 'when the pending workflow task was started';
+COMMENT ON COLUMN wf.execution.task_token IS 'secret part of the token of the started workflow task';
+COMMENT ON COLUMN wf.execution.task_attempt IS 'attempt of the pending or next workflow task; above 1 it is not in history until it completes';
+COMMENT ON COLUMN wf.execution.signal_count IS 'signals recorded so far';
+COMMENT ON COLUMN wf.execution.buffered_count IS 'events in wf.buffered_event';
+COMMENT ON COLUMN wf.execution.buffered_size IS 'bytes of events in wf.buffered_event';
+COMMENT ON COLUMN wf.execution.state_size IS 'bytes of pending timers, memo and search attributes';
+COMMENT ON COLUMN wf.execution.pending_timers IS 'rows in wf.timer';
+COMMENT ON COLUMN wf.execution.status IS 'status; a closed one never changes';
+COMMENT ON COLUMN wf.execution.is_current IS 'the newest run of its workflow id';
+COMMENT ON COLUMN wf.execution.cancel_requested IS 'a cancel request is recorded or buffered';
+COMMENT ON COLUMN wf.execution.close_attempted IS 'a closing reply was refused because of buffered events; signals wait meanwhile';
+COMMENT ON COLUMN wf.execution.workflow_was_reset IS 'terminated by a reset';
+COMMENT ON COLUMN wf.execution.execution_timeout IS 'time-out of the whole chain; NULL for none';
+COMMENT ON COLUMN wf.execution.run_timeout IS 'time-out of this run; NULL for none';
+COMMENT ON COLUMN wf.execution.task_timeout IS 'time-out of one workflow task';
+COMMENT ON COLUMN wf.execution.reset_run_id IS 'latest run made by a reset from this one';
+COMMENT ON COLUMN wf.execution.base_run_id IS 'run this one was reset from';
+COMMENT ON COLUMN wf.execution.parent_run_id IS 'run id of the parent workflow';
+COMMENT ON COLUMN wf.execution.parent_initiated_event_id IS 'event of the parent that initiated this child';
+COMMENT ON COLUMN wf.execution.namespace IS 'namespace';
+COMMENT ON COLUMN wf.execution.workflow_id IS 'id chosen by the caller, at most 1,000 characters';
+COMMENT ON COLUMN wf.execution.workflow_type IS 'type: which code runs it';
+COMMENT ON COLUMN wf.execution.task_queue IS 'queue its workflow tasks go to';
+COMMENT ON COLUMN wf.execution.parent_namespace IS 'namespace of the parent workflow';
+COMMENT ON COLUMN wf.execution.parent_workflow_id IS 'id of the parent workflow';
+COMMENT ON COLUMN wf.execution.create_request_id IS 'request id of the start';
+COMMENT ON COLUMN wf.execution.reset_request_id IS 'request id of the reset that made this run';
+COMMENT ON COLUMN wf.execution.cancel_request_id IS 'request id of the cancel request';
+COMMENT ON COLUMN wf.execution.task_identity IS 'worker that holds the started workflow task';
+COMMENT ON COLUMN wf.execution.memo IS 'memo: a JSON object';
+COMMENT ON COLUMN wf.execution.search_attributes IS 'search attributes: a JSON object';
+
+CREATE TABLE wf.event (
+	shard		integer NOT NULL,
+	run_id		uuid NOT NULL,
+	event_id	bigint NOT NULL,
+	batch_id	bigint NOT NULL,
+	event_time	timestamptz NOT NULL,
+	event_type	wf.event_type NOT NULL,
+	attributes	jsonb NOT NULL,
+	CONSTRAINT event_pkey PRIMARY KEY (shard, run_id, event_id)
+);
+
+COMMENT ON TABLE wf.event IS 'histories: append-only, event ids are dense from 1 in each run';
+COMMENT ON COLUMN wf.event.shard IS 'shard of the workflow';
+COMMENT ON COLUMN wf.event.run_id IS 'run';
+COMMENT ON COLUMN wf.event.event_id IS 'position in the history, from 1';
+COMMENT ON COLUMN wf.event.batch_id IS 'first event id of the batch it was written in';
+COMMENT ON COLUMN wf.event.event_time IS 'when it happened';
+COMMENT ON COLUMN wf.event.event_type IS 'what happened';
+COMMENT ON COLUMN wf.event.attributes IS 'attributes under their API names in snake_case';
+
+CREATE TABLE wf.buffered_event (
+	shard		integer NOT NULL,
+	run_id		uuid NOT NULL,
+	position	integer NOT NULL,
+	event_time	timestamptz NOT NULL,
+	event_type	wf.event_type NOT NULL,
+	attributes	jsonb NOT NULL,
+	CONSTRAINT buffered_event_pkey PRIMARY KEY (shard, run_id, position)
+);
+
+COMMENT ON TABLE wf.buffered_event IS 'events that wait, without an id, for the end of a started workflow task';
+COMMENT ON COLUMN wf.buffered_event.shard IS 'shard of the workflow';
+COMMENT ON COLUMN wf.buffered_event.run_id IS 'run';
+COMMENT ON COLUMN wf.buffered_event.position IS 'order of arrival';
+COMMENT ON COLUMN wf.buffered_event.event_time IS 'when it happened';
+COMMENT ON COLUMN wf.buffered_event.event_type IS 'what happened';
+COMMENT ON COLUMN wf.buffered_event.attributes IS 'attributes';
+
+CREATE TABLE wf.timer (
+	shard				integer NOT NULL,
+	run_id				uuid NOT NULL,
+	timer_id			text COLLATE "C" NOT NULL,
+	started_event_id	bigint NOT NULL,
+	fire_time			timestamptz NOT NULL,
+	CONSTRAINT timer_pkey PRIMARY KEY (shard, run_id, timer_id)
+);
+
+COMMENT ON TABLE wf.timer IS 'pending user timers';
+COMMENT ON COLUMN wf.timer.shard IS 'shard of the workflow';
+COMMENT ON COLUMN wf.timer.run_id IS 'run';
+COMMENT ON COLUMN wf.timer.timer_id IS 'id given by the workflow code';
+COMMENT ON COLUMN wf.timer.started_event_id IS 'its TimerStarted event';
+COMMENT ON COLUMN wf.timer.fire_time IS 'when it fires';
+
+CREATE TABLE wf.signal_request (
+	shard		integer NOT NULL,
+	run_id		uuid NOT NULL,
+	request_id	text COLLATE "C" NOT NULL,
+	CONSTRAINT signal_request_pkey PRIMARY KEY (shard, run_id, request_id)
+);
+
+COMMENT ON TABLE wf.signal_request IS 'request ids of the signals a run has seen';
+COMMENT ON COLUMN wf.signal_request.shard IS 'shard of the workflow';
+COMMENT ON COLUMN wf.signal_request.run_id IS 'run';
+COMMENT ON COLUMN wf.signal_request.request_id IS 'request id given with the signal';
+
+CREATE SEQUENCE wf.task_id_seq AS bigint CACHE 32;
+
+COMMENT ON SEQUENCE wf.task_id_seq IS 'rough order of tasks within a queue';
+
+CREATE TABLE wf.task (
+	queue_id			bigint NOT NULL,
+	task_id				bigint NOT NULL DEFAULT pg_catalog.nextval('wf.task_id_seq'),
+	shard				integer NOT NULL,
+	run_id				uuid NOT NULL,
+	scheduled_event_id	bigint NOT NULL,
+	attempt				integer NOT NULL,
+	created_time		timestamptz NOT NULL,
+	kind				"char" NOT NULL,
+	namespace			text COLLATE "C" NOT NULL,
+	task_queue			text COLLATE "C" NOT NULL,
+	CONSTRAINT task_pkey PRIMARY KEY (queue_id, task_id, shard)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+	autovacuum_vacuum_insert_scale_factor = 0.2);
+
+ALTER SEQUENCE wf.task_id_seq OWNED BY wf.task.task_id;
+
+COMMENT ON TABLE wf.task IS 'tasks that wait for a worker; a row is deleted when it is claimed, and one that no longer fits its run is harmless';
+COMMENT ON COLUMN wf.task.queue_id IS 'hash of kind, namespace and task_queue';
+COMMENT ON COLUMN wf.task.task_id IS 'rough order of arrival';
+COMMENT ON COLUMN wf.task.shard IS 'shard of the workflow';
+COMMENT ON COLUMN wf.task.run_id IS 'run';
+COMMENT ON COLUMN wf.task.scheduled_event_id IS 'its scheduling event';
+COMMENT ON COLUMN wf.task.attempt IS 'attempt it is for';
+COMMENT ON COLUMN wf.task.created_time IS 'when it became available';
+COMMENT ON COLUMN wf.task.kind IS 'w: workflow task, a: activity task';
+COMMENT ON COLUMN wf.task.namespace IS 'namespace';
+COMMENT ON COLUMN wf.task.task_queue IS 'name of the task queue';
+
+CREATE TABLE wf.wakeup (
+	due_time	timestamptz NOT NULL,
+	run_id		uuid NOT NULL,
+	shard		integer NOT NULL,
+	CONSTRAINT wakeup_pkey PRIMARY KEY (due_time, run_id, shard)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+COMMENT ON TABLE wf.wakeup IS 'when the driver must look at a run for timers and time-outs; an early or superfluous row is harmless';
+COMMENT ON COLUMN wf.wakeup.due_time IS 'when to look';
+COMMENT ON COLUMN wf.wakeup.run_id IS 'run';
+COMMENT ON COLUMN wf.wakeup.shard IS 'shard of the workflow';
+
+-- What users put here is theirs: pg_dump must carry it.
+SELECT pg_catalog.pg_extension_config_dump('wf.namespace', $$WHERE name OPERATOR(pg_catalog.<>) 'default'$$);
+SELECT pg_catalog.pg_extension_config_dump('wf.execution', '');
+SELECT pg_catalog.pg_extension_config_dump('wf.event', '');
+SELECT pg_catalog.pg_extension_config_dump('wf.buffered_event', '');
+SELECT pg_catalog.pg_extension_config_dump('wf.timer', '');
+SELECT pg_catalog.pg_extension_config_dump('wf.signal_request', '');
+SELECT pg_catalog.pg_extension_config_dump('wf.task', '');
+SELECT pg_catalog.pg_extension_config_dump('wf.task_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('wf.wakeup', '');
+
+--
+-- Namespaces
+--
+
+CREATE FUNCTION wf_create_namespace(name text, retention interval DEFAULT '3 days', description text DEFAULT '') RETURNS void
+	AS 'MODULE_PATHNAME', 'wfi_create_namespace'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_create_namespace(text, interval, text) IS
+	'creates a namespace; retention must be positive; NULL retention or description means the default; errors: 22004 name is NULL, 22023 empty or over-long name or bad retention, 42710 exists';
+
+CREATE FUNCTION wf_describe_namespace(name text) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'wfi_describe_namespace'
+	LANGUAGE C STABLE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_describe_namespace(text) IS
+	'name, retention, description and creation time of a namespace; NULL means the namespace of the setting; error WF002 when there is none';
+
+CREATE FUNCTION wf_drop_namespace(name text) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'wfi_drop_namespace'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_drop_namespace(text) IS
+	'drops a namespace that holds no runs; true when dropped, false when there is none of that name; errors: 22004 name is NULL, 55006 it holds runs, 42501 it is the default namespace';
+
+--
+-- Clients and operators
+--
+
+CREATE FUNCTION wf_start(
+	workflow_id text,
+	workflow_type text,
+	input jsonb DEFAULT NULL,
+	task_queue text DEFAULT 'default',
+	id_reuse_policy text DEFAULT 'AllowDuplicate',
+	id_conflict_policy text DEFAULT 'Fail',
+	execution_timeout interval DEFAULT NULL,
+	run_timeout interval DEFAULT NULL,
+	task_timeout interval DEFAULT NULL,
+	start_delay interval DEFAULT NULL,
+	retry_policy jsonb DEFAULT NULL,
+	cron_schedule text DEFAULT NULL,
+	memo jsonb DEFAULT NULL,
+	search_attributes jsonb DEFAULT NULL,
+	request_id text DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	identity text DEFAULT NULL
+) RETURNS uuid
+	AS 'MODULE_PATHNAME', 'wfi_start'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_start(text, text, jsonb, text, text, text, interval, interval, interval, interval, jsonb, text, jsonb, jsonb, text, text, text) IS
+	'starts a workflow and returns its run id; id_reuse_policy (when the current run is closed): AllowDuplicate, AllowDuplicateFailedOnly, RejectDuplicate, TerminateIfRunning; id_conflict_policy (when it is open): Fail, UseExisting, TerminateExisting; a repeated request_id returns the run it made; NULL time-outs mean none, NULL task_timeout the default; errors: WF004 already started (detail names the run), WF002 unknown namespace, WF009 a payload over the limit, 0A000 retry_policy or cron_schedule given, 22004, 22023';
+
+CREATE FUNCTION wf_signal(
+	workflow_id text,
+	signal_name text,
+	input jsonb DEFAULT NULL,
+	run_id uuid DEFAULT NULL,
+	request_id text DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	identity text DEFAULT NULL
+) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'wfi_signal'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_signal(text, text, jsonb, uuid, text, text, text) IS
+	'signals a workflow; run_id NULL means the current run; true when recorded or when the run has seen request_id before, false (with a warning) when a limit made the engine terminate the run instead; errors: WF002 not found, WF003 closed, WF009 over the payload or signal limit, WF010 the run is just closing (try again), 22004, 22023';
+
+CREATE FUNCTION wf_signal_with_start(
+	workflow_id text,
+	workflow_type text,
+	signal_name text,
+	signal_input jsonb DEFAULT NULL,
+	input jsonb DEFAULT NULL,
+	task_queue text DEFAULT 'default',
+	id_reuse_policy text DEFAULT 'AllowDuplicate',
+	id_conflict_policy text DEFAULT 'UseExisting',
+	execution_timeout interval DEFAULT NULL,
+	run_timeout interval DEFAULT NULL,
+	task_timeout interval DEFAULT NULL,
+	start_delay interval DEFAULT NULL,
+	retry_policy jsonb DEFAULT NULL,
+	cron_schedule text DEFAULT NULL,
+	memo jsonb DEFAULT NULL,
+	search_attributes jsonb DEFAULT NULL,
+	request_id text DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	identity text DEFAULT NULL
+) RETURNS uuid
+	AS 'MODULE_PATHNAME', 'wfi_signal_with_start'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_signal_with_start(text, text, text, jsonb, jsonb, text, text, text, interval, interval, interval, interval, jsonb, text, jsonb, jsonb, text, text, text) IS
+	'signals the current run when it is open, else starts one and signals it before its first workflow task; returns the run id; id_conflict_policy is UseExisting or TerminateExisting; errors as for wf_start and wf_signal';
+
+CREATE FUNCTION wf_cancel(
+	workflow_id text,
+	reason text DEFAULT NULL,
+	run_id uuid DEFAULT NULL,
+	first_execution_run_id uuid DEFAULT NULL,
+	request_id text DEFAULT NULL,
+	missing_ok boolean DEFAULT false,
+	namespace text DEFAULT NULL,
+	identity text DEFAULT NULL
+) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'wfi_cancel'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_cancel(text, text, uuid, uuid, text, boolean, text, text) IS
+	'asks a workflow to cancel itself; true when this call recorded the request, false when it was requested before, when the run is closed, or (with missing_ok) when there is none; first_execution_run_id makes sure that the current run belongs to that chain, run_id is then ignored; errors: WF002 not found, 22004, 22023';
+
+CREATE FUNCTION wf_terminate(
+	workflow_id text,
+	reason text DEFAULT NULL,
+	details jsonb DEFAULT NULL,
+	run_id uuid DEFAULT NULL,
+	first_execution_run_id uuid DEFAULT NULL,
+	missing_ok boolean DEFAULT false,
+	namespace text DEFAULT NULL,
+	identity text DEFAULT NULL
+) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'wfi_terminate'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_terminate(text, text, jsonb, uuid, uuid, boolean, text, text) IS
+	'ends a workflow at once, its code gets no say; true when this call terminated it, false (only with missing_ok) when it is closed or there is none; errors: WF002 not found, WF003 closed, WF009 details over the limit, 22004, 22023';
+
+CREATE FUNCTION wf_pause(
+	workflow_id text,
+	reason text DEFAULT NULL,
+	run_id uuid DEFAULT NULL,
+	request_id text DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	identity text DEFAULT NULL
+) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'wfi_pause'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_pause(text, text, uuid, text, text, text) IS
+	'pauses a workflow: no workflow task is dispatched until it is unpaused; true when this call paused it, false when the same request_id had; errors: WF002 not found, WF003 closed, 55000 already paused, 22004, 22023';
+
+CREATE FUNCTION wf_unpause(
+	workflow_id text,
+	reason text DEFAULT NULL,
+	run_id uuid DEFAULT NULL,
+	request_id text DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	identity text DEFAULT NULL
+) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'wfi_unpause'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_unpause(text, text, uuid, text, text, text) IS
+	'lets a paused workflow go on and schedules a workflow task; true; errors: WF002 not found, WF003 closed, 55000 not paused, 22004, 22023';
+
+CREATE FUNCTION wf_history(
+	workflow_id text,
+	run_id uuid DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	OUT run_id uuid,
+	OUT event_id bigint,
+	OUT event_time timestamptz,
+	OUT event_type wf.event_type,
+	OUT attributes jsonb
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'wfi_history'
+	LANGUAGE C STABLE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_history(text, uuid, text) IS
+	'events of a run in order, with the rows of a transient workflow task that is not stored; run_id NULL means the current run; errors: WF002 not found, 22004, 22023';
+
+CREATE FUNCTION wf_describe(workflow_id text, run_id uuid DEFAULT NULL, namespace text DEFAULT NULL) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'wfi_describe'
+	LANGUAGE C STABLE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_describe(text, uuid, text) IS
+	'a run as one JSON object: execution_config, workflow_execution_info, workflow_extended_info (cancel_requested, reset lineage, expirations), pending_workflow_task, pending_activities, pending_timers, pending_children; run_id NULL means the current run; errors: WF002 not found, 22004, 22023';
+
+CREATE FUNCTION wf_result(workflow_id text, run_id uuid DEFAULT NULL, namespace text DEFAULT NULL) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'wfi_result'
+	LANGUAGE C STABLE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_result(text, uuid, text) IS
+	'result of the last run of the chain that begins with the run; NULL while it is open or when it completed without one; errors: WF013 failed, WF001 canceled, WF014 terminated (detail has the reason), WF015 timed out, WF002 not found, 22004, 22023';
+
+--
+-- Workers
+--
+
+CREATE FUNCTION wf_poll_workflow_task(
+	task_queue text,
+	max_tasks integer DEFAULT 1,
+	namespace text DEFAULT NULL,
+	identity text DEFAULT NULL,
+	OUT task_token text,
+	OUT workflow_id text,
+	OUT run_id uuid,
+	OUT workflow_type text,
+	OUT attempt integer,
+	OUT previous_started_event_id bigint,
+	OUT started_event_id bigint,
+	OUT history jsonb
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'wfi_poll_workflow_task'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
+
+COMMENT ON FUNCTION wf_poll_workflow_task(text, integer, text, text) IS
+	'starts up to max_tasks (1 to 1000) workflow tasks of the queue and returns them with their whole history, an array of {event_id, event_time, event_type, attributes}; no row when there is nothing to do; never waits; errors: WF002 unknown namespace, 22004, 22023';
+
+CREATE FUNCTION wf_respond_workflow_task_completed(
+	task_token text,
+	commands jsonb DEFAULT '[]',
+	force_create_new_workflow_task boolean DEFAULT false,
+	identity text DEFAULT NULL,
+	OUT accepted boolean,
+	OUT cause text,
+	OUT message text
+) RETURNS record
+	AS 'MODULE_PATHNAME', 'wfi_respond_workflow_task_completed'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_respond_workflow_task_completed(text, jsonb, boolean, text) IS
+	'completes a workflow task with an array of commands; not accepted (with a warning) means that the reply was refused for the cause recorded in WorkflowTaskFailed, or that a limit made the engine terminate the run; errors, with nothing written: WF005 the token is stale, 55000 a new task is forced while the run is paused, 22023 malformed token or commands, 22004';
+
+CREATE FUNCTION wf_respond_workflow_task_failed(
+	task_token text,
+	cause text DEFAULT 'WorkflowWorkerUnhandledFailure',
+	failure jsonb DEFAULT NULL,
+	identity text DEFAULT NULL
+) RETURNS void
+	AS 'MODULE_PATHNAME', 'wfi_respond_workflow_task_failed'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_respond_workflow_task_failed(text, text, jsonb, text) IS
+	'fails a workflow task; cause is one of the documented workflow task failed causes, failure an object like {"message": ...}; a new attempt is scheduled; errors: WF005 the token is stale, 22023 malformed token, cause or failure, 22004';
+
+CREATE FUNCTION wf_channel(kind text, name text) RETURNS text
+	AS 'MODULE_PATHNAME', 'wfi_channel'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION wf_channel(text, text) IS
+	'channel to LISTEN on; kind workflow or activity with the name of a task queue, worker with a worker''s identity; at most 63 bytes; NULL if an argument is NULL; error 22023 for other kinds and empty or over-long names';
+
+CREATE FUNCTION wf_tick(max_items integer DEFAULT 1000) RETURNS integer
+	AS 'MODULE_PATHNAME', 'wfi_tick'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_tick(integer) IS
+	'does now what the driver would do: timers, time-outs and start delays that are due; returns for how many runs; for tests and for servers without background workers; error 22023 when max_items is not positive';
+
+--
+-- Triggers for application tables
+--
+
+CREATE FUNCTION wf_start_trigger() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'wfi_start_trigger'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_start_trigger() IS
+	'AFTER ... FOR EACH ROW trigger that starts a workflow: (workflow id template, workflow type template, option=value, ...); options: input (a column, default the whole row), task_queue, id_reuse_policy, id_conflict_policy (default UseExisting), start_delay, execution_timeout, run_timeout, task_timeout, namespace, identity; {column} in a template stands for the column''s value; option values are templates too';
+
+CREATE FUNCTION wf_signal_trigger() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'wfi_signal_trigger'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_signal_trigger() IS
+	'AFTER ... FOR EACH ROW trigger that signals a workflow: (workflow id template, signal name template, option=value, ...); options: input (a column, default the whole row), missing (error, the default, or ignore: no such workflow, or a closed one), namespace, identity';
+
+CREATE FUNCTION wf_cancel_trigger() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'wfi_cancel_trigger'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_cancel_trigger() IS
+	'AFTER ... FOR EACH ROW trigger that cancels a workflow: (workflow id template, reason template, option=value, ...); options: missing (error, the default, or ignore), namespace, identity';
+
+CREATE FUNCTION wf_terminate_trigger() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'wfi_terminate_trigger'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_terminate_trigger() IS
+	'AFTER ... FOR EACH ROW trigger that terminates a workflow: (workflow id template, reason template, option=value, ...); options: missing (error, the default, or ignore: no such workflow, or a closed one), namespace, identity';
+
+--
+-- Background processes
+--
+
+CREATE FUNCTION wf._created() RETURNS void
+	AS 'MODULE_PATHNAME', 'wfi_created'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf._created() IS
+	'internal: tells the launcher, at commit, that this database has the extension';
+
+SELECT wf._created();
+
+--
+-- Privileges: nothing for PUBLIC.  Grant EXECUTE on what a role needs; the
+-- functions reach the tables as the owner of the extension.
+--
+
+DO $$
+DECLARE
+	f pg_catalog.regprocedure;
+BEGIN
+	FOR f IN
+		SELECT d.objid
+		FROM pg_catalog.pg_depend d
+		JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+		WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+		AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+		AND e.extname OPERATOR(pg_catalog.=) 'workflow_interrupt'
+	LOOP
+		EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
+	END LOOP;
+END
+$$;
