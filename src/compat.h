@@ -1,0 +1,51 @@
+/*
+ * compat.h
+ *	  Differences between the server versions we build for, 15 to 18.
+ *
+ * Every test of PG_VERSION_NUM is in this file.  What a newer version offers
+ * is given to older ones under its newest name and signature.
+ */
+#ifndef WFI_COMPAT_H
+#define WFI_COMPAT_H
+
+#include "catalog/pg_database.h"
+#include "utils/acl.h"
+#include "utils/wait_event.h"
+
+#if PG_VERSION_NUM < 150000
+#error "workflow_interrupt needs PostgreSQL 15 or later"
+#endif
+
+/* Minor releases of 2023 began to mark half-dropped databases. */
+#ifndef DATCONNLIMIT_INVALID_DB
+#define DATCONNLIMIT_INVALID_DB (-2)
+#endif
+
+#if PG_VERSION_NUM < 160000
+
+/* Only for databases, which is all we ask about. */
+static inline bool
+object_ownercheck(Oid classid, Oid objectid, Oid roleid)
+{
+	Assert(classid == DatabaseRelationId);
+	return pg_database_ownercheck(objectid, roleid);
+}
+
+#endif
+
+#if PG_VERSION_NUM < 170000
+
+/* Extensions could not name their wait events. */
+static inline uint32
+WaitEventExtensionNew(const char *wait_event_name)
+{
+	return PG_WAIT_EXTENSION;
+}
+
+#else
+
+#define WFI_HAVE_TRANSACTION_TIMEOUT
+
+#endif
+
+#endif							/* WFI_COMPAT_H */

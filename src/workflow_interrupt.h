@@ -1,0 +1,496 @@
+/*
+ * workflow_interrupt.h
+ *	  The engine's one header: what a run is in memory, and what each file
+ *	  offers the others.
+ *
+ * Every operation on a run takes the same steps, in the caller's transaction:
+ * lock the run's row, load what is needed, decide (an error leaves nothing
+ * behind), append events (the reducer turns each into state), and store
+ * events, state and tasks together.
+ */
+#ifndef WORKFLOW_INTERRUPT_H
+#define WORKFLOW_INTERRUPT_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "background.h"
+#include "compat.h"
+#include "errors.h"
+
+/* An unset time: nothing is due, nothing has happened. */
+#define WFI_NEVER				DT_NOEND
+
+/* Identities under which the engine itself acts */
+#define WFI_IDENTITY_ENGINE		"history-service"
+#define WFI_IDENTITY_FRONTEND	"frontend-service"
+
+#define WFI_SHARDS				1024
+
+/* A time-out may be so long, in microseconds (100 years) */
+#define WFI_MAX_TIMEOUT			(INT64CONST(36525) * USECS_PER_DAY)
+
+#define WFI_TASK_WORKFLOW		'w'
+
+/* In the order of the labels of wf.status */
+typedef enum WfiStatus
+{
+	WFI_RUNNING,
+	WFI_COMPLETED,
+	WFI_FAILED,
+	WFI_CANCELED,
+	WFI_TERMINATED,
+	WFI_CONTINUED_AS_NEW,
+	WFI_TIMED_OUT,
+	WFI_PAUSED
+} WfiStatus;
+
+/* In the order of the labels of wf.event_type */
+typedef enum WfiEventType
+{
+	WFI_EV_STARTED,
+	WFI_EV_COMPLETED,
+	WFI_EV_FAILED,
+	WFI_EV_TIMED_OUT,
+	WFI_EV_CANCELED,
+	WFI_EV_TERMINATED,
+	WFI_EV_CONTINUED_AS_NEW,
+	WFI_EV_CANCEL_REQUESTED,
+	WFI_EV_SIGNALED,
+	WFI_EV_OPTIONS_UPDATED,
+	WFI_EV_PAUSED,
+	WFI_EV_UNPAUSED,
+	WFI_EV_UPDATE_ADMITTED,
+	WFI_EV_UPDATE_ACCEPTED,
+	WFI_EV_UPDATE_COMPLETED,
+	WFI_EV_TASK_SCHEDULED,
+	WFI_EV_TASK_STARTED,
+	WFI_EV_TASK_COMPLETED,
+	WFI_EV_TASK_TIMED_OUT,
+	WFI_EV_TASK_FAILED,
+	WFI_EV_ACTIVITY_SCHEDULED,
+	WFI_EV_ACTIVITY_STARTED,
+	WFI_EV_ACTIVITY_COMPLETED,
+	WFI_EV_ACTIVITY_FAILED,
+	WFI_EV_ACTIVITY_TIMED_OUT,
+	WFI_EV_ACTIVITY_CANCEL_REQUESTED,
+	WFI_EV_ACTIVITY_CANCELED,
+	WFI_EV_TIMER_STARTED,
+	WFI_EV_TIMER_FIRED,
+	WFI_EV_TIMER_CANCELED,
+	WFI_EV_MARKER_RECORDED,
+	WFI_EV_SEARCH_ATTRIBUTES_UPSERTED,
+	WFI_EV_PROPERTIES_MODIFIED,
+	WFI_EV_CHILD_INITIATED,
+	WFI_EV_CHILD_START_FAILED,
+	WFI_EV_CHILD_STARTED,
+	WFI_EV_CHILD_COMPLETED,
+	WFI_EV_CHILD_FAILED,
+	WFI_EV_CHILD_CANCELED,
+	WFI_EV_CHILD_TIMED_OUT,
+	WFI_EV_CHILD_TERMINATED,
+	WFI_EV_EXTERNAL_CANCEL_INITIATED,
+	WFI_EV_EXTERNAL_CANCEL_FAILED,
+	WFI_EV_EXTERNAL_CANCEL_REQUESTED,
+	WFI_EV_EXTERNAL_SIGNAL_INITIATED,
+	WFI_EV_EXTERNAL_SIGNAL_FAILED,
+	WFI_EV_EXTERNAL_SIGNALED,
+	WFI_EVENT_TYPES				/* how many there are */
+} WfiEventType;
+
+typedef struct WfiEvent
+{
+	int64		event_id;		/* 0 while buffered */
+	int64		batch_id;
+	TimestampTz event_time;
+	WfiEventType type;
+	Jsonb	   *attributes;
+} WfiEvent;
+
+typedef struct WfiTimer
+{
+	char	   *timer_id;
+	int64		started_event_id;
+	TimestampTz fire_time;
+	bool		stored;			/* there is a row of it in wf.timer */
+} WfiTimer;
+
+/*
+ * A run: its row in wf.execution, and what one operation does to it.
+ * Time-outs are in microseconds, 0 for none; times may be WFI_NEVER.
+ */
+typedef struct WfiRun
+{
+	/* fixed at start */
+	int32		shard;
+	pg_uuid_t	run_id;
+	pg_uuid_t	first_execution_run_id;
+	pg_uuid_t	original_execution_run_id;
+	char	   *namespace;
+	char	   *workflow_id;
+	char	   *workflow_type;
+	char	   *task_queue;
+	char	   *create_request_id;	/* NULL for none */
+	TimestampTz start_time;
+	TimestampTz execution_time;
+	TimestampTz execution_expiration_time;
+	TimestampTz run_expiration_time;
+	int64		execution_timeout;
+	int64		run_timeout;
+	int64		task_timeout;
+	bool		is_current;
+
+	/* state: changed by the reducer and by the transitions of a task */
+	WfiStatus	status;
+	int64		next_event_id;
+	int64		history_size;
+	TimestampTz last_event_time;
+	TimestampTz close_time;
+	TimestampTz first_task_time;	/* start delay not yet over */
+	TimestampTz wakeup_time;	/* no later than anything that falls due */
+	bool		cancel_requested;
+	bool		close_attempted;
+	char	   *cancel_request_id;
+	int32		signal_count;
+	bool		memo_loaded;	/* and the search attributes */
+	Jsonb	   *memo;
+	Jsonb	   *search_attributes;
+	bool		memo_changed;
+	bool		search_attributes_changed;
+	int64		state_size;
+	int32		pending_timers;
+
+	/* the pending workflow task; scheduled_event_id is 0 when there is none */
+	int64		task_scheduled_event_id;
+	int64		task_started_event_id;	/* 0 while not started */
+	int64		previous_started_event_id;
+	int32		task_attempt;
+	TimestampTz task_scheduled_time;
+	TimestampTz task_original_scheduled_time;
+	TimestampTz task_started_time;
+	pg_uuid_t	task_token;
+	char	   *task_identity;
+
+	/* events that wait for the end of a started workflow task */
+	int32		buffered_count; /* rows in wf.buffered_event */
+	int64		buffered_size;
+	bool		buffer_loaded;
+	List	   *buffer;			/* WfiEvent: stored ones first, then new */
+
+	/* lineage */
+	pg_uuid_t  *reset_run_id;
+	pg_uuid_t  *base_run_id;
+	pg_uuid_t  *parent_run_id;
+	char	   *parent_namespace;
+	char	   *parent_workflow_id;
+	int64		parent_initiated_event_id;
+
+	/* the operation under way */
+	TimestampTz now;			/* the one clock reading */
+	bool		is_new;			/* not yet stored */
+	bool		locked;			/* row lock held */
+	bool		dispatch;		/* a task row must be written */
+	bool		wakeup_moved;	/* a wake-up row must be written */
+	int64		batch_id;		/* first event id of the current batch */
+	List	   *events;			/* WfiEvent: with ids, to be stored */
+	int64		events_size;
+	bool		timers_loaded;
+	List	   *timers;			/* WfiTimer */
+	List	   *removed_timers; /* char *: rows to delete */
+	List	   *signal_requests;	/* char *: request ids newly seen */
+} WfiRun;
+
+/* settings.c */
+extern char *wfi_setting_namespace;
+extern int	wfi_history_count_limit;
+extern int	wfi_history_count_suggest;
+extern int	wfi_history_count_warning;
+extern int	wfi_history_size_limit;
+extern int	wfi_history_size_suggest;
+extern int	wfi_history_size_warning;
+extern int	wfi_state_size_limit;
+extern int	wfi_transaction_size_limit;
+extern int	wfi_payload_size_limit;
+extern int	wfi_memo_size_limit;
+extern int	wfi_max_buffered_events;
+extern int	wfi_max_buffered_size;
+extern int	wfi_max_signals;
+extern int	wfi_max_id_length;
+extern int	wfi_task_timeout;
+extern int	wfi_task_retry_max_interval;
+extern int	wfi_task_heartbeat_timeout;
+extern void wfi_settings_init(void);
+
+/* keys.c: shards, run ids, queues, tokens */
+typedef struct WfiToken
+{
+	char		kind;			/* WFI_TASK_WORKFLOW */
+	int32		shard;
+	pg_uuid_t	run_id;
+	int64		scheduled_event_id;
+	int64		started_event_id;
+	int32		attempt;
+	pg_uuid_t	secret;
+} WfiToken;
+
+extern int32 wfi_shard(const char *namespace, const char *workflow_id);
+extern int64 wfi_queue_id(char kind, const char *namespace,
+						  const char *task_queue);
+extern void wfi_new_run_id(pg_uuid_t *uuid, TimestampTz now);
+extern void wfi_random_uuid(pg_uuid_t *uuid);
+extern char *wfi_uuid_text(const pg_uuid_t *uuid);
+extern bool wfi_uuid_equal(const pg_uuid_t *a, const pg_uuid_t *b);
+extern char *wfi_token_text(const WfiToken *token);
+extern void wfi_token_parse(const char *text, char kind, WfiToken *token);
+
+/* args.c: arguments of SQL functions */
+extern char *wfi_arg_id(FunctionCallInfo fcinfo, int n, const char *name);
+extern char *wfi_arg_optional_id(FunctionCallInfo fcinfo, int n,
+								 const char *name);
+extern char *wfi_arg_text(FunctionCallInfo fcinfo, int n, const char *name);
+extern Jsonb *wfi_arg_payload(FunctionCallInfo fcinfo, int n,
+							  const char *name);
+extern Jsonb *wfi_arg_object(FunctionCallInfo fcinfo, int n, const char *name);
+extern pg_uuid_t *wfi_arg_uuid(FunctionCallInfo fcinfo, int n);
+extern bool wfi_arg_bool(FunctionCallInfo fcinfo, int n);
+extern int64 wfi_arg_timeout(FunctionCallInfo fcinfo, int n,
+							 const char *name);
+extern int32 wfi_arg_count(FunctionCallInfo fcinfo, int n, const char *name,
+						   int32 most);
+extern char *wfi_arg_namespace(FunctionCallInfo fcinfo, int n);
+extern char *wfi_arg_identity(FunctionCallInfo fcinfo, int n);
+extern void wfi_check_id(const char *value, const char *name);
+extern void wfi_check_payload_size(Size size, const char *name);
+extern int64 wfi_interval_to_usecs(const Interval *interval);
+
+/* json.c: building and reading attributes */
+typedef struct WfiObject
+{
+	JsonbParseState *state;
+} WfiObject;
+
+extern void wfi_object_begin(WfiObject *object);
+extern void wfi_object_nested(WfiObject *object, const char *key);
+extern void wfi_object_nested_end(WfiObject *object);
+extern Jsonb *wfi_object_end(WfiObject *object);
+extern void wfi_put_text(WfiObject *object, const char *key,
+						 const char *value);
+extern void wfi_put_int(WfiObject *object, const char *key, int64 value);
+extern void wfi_put_id(WfiObject *object, const char *key, int64 value);
+extern void wfi_put_bool(WfiObject *object, const char *key, bool value);
+extern void wfi_put_json(WfiObject *object, const char *key,
+						 const Jsonb *value);
+extern void wfi_put_uuid(WfiObject *object, const char *key,
+						 const pg_uuid_t *value);
+extern void wfi_put_time(WfiObject *object, const char *key,
+						 TimestampTz value);
+extern void wfi_put_duration(WfiObject *object, const char *key,
+							 int64 usecs);
+extern void wfi_push_value(JsonbParseState **state, int token,
+						   const Jsonb *value);
+extern JsonbValue *wfi_get(const Jsonb *object, const char *key);
+extern char *wfi_get_text(const Jsonb *object, const char *key);
+extern int64 wfi_get_int(const Jsonb *object, const char *key);
+extern Jsonb *wfi_get_json(const Jsonb *object, const char *key);
+extern int64 wfi_get_duration(const Jsonb *object, const char *key);
+extern Jsonb *wfi_failure(const char *message);
+extern char *wfi_time_text(TimestampTz time);
+extern bool wfi_is_object(const Jsonb *value);
+extern Jsonb *wfi_merge_objects(Jsonb *old, Jsonb *changes);
+
+/* reducer.c: what events are and what they do to a run */
+extern const char *wfi_event_name(WfiEventType type);
+extern WfiEventType wfi_event_type(const char *name);
+extern const char *wfi_status_name(WfiStatus status);
+extern WfiStatus wfi_status(const char *name);
+extern bool wfi_event_bufferable(WfiEventType type);
+extern bool wfi_event_closes_pending(WfiEventType type);
+extern void wfi_reduce(WfiRun *run, const WfiEvent *event);
+
+/* run.c: one operation on one run */
+extern bool wfi_run_open(const WfiRun *run);
+extern WfiRun *wfi_run_lock_current(const char *namespace,
+									const char *workflow_id);
+extern WfiRun *wfi_run_lock_target(const char *namespace,
+								   const char *workflow_id,
+								   const pg_uuid_t *run_id, bool missing_ok);
+extern WfiRun *wfi_run_read_target(const char *namespace,
+								   const char *workflow_id,
+								   const pg_uuid_t *run_id);
+extern void wfi_run_touch(WfiRun *run);
+extern bool wfi_run_check_chain(const WfiRun *run,
+								const pg_uuid_t *first_execution_run_id,
+								bool missing_ok);
+extern WfiEvent *wfi_run_add(WfiRun *run, WfiEventType type,
+							 Jsonb *attributes);
+extern void wfi_run_new_batch(WfiRun *run);
+extern void wfi_run_load_buffer(WfiRun *run);
+extern bool wfi_run_has_buffered(WfiRun *run);
+extern void wfi_run_flush(WfiRun *run);
+extern WfiRun *wfi_run_reload(WfiRun *run);
+extern const char *wfi_run_finish(WfiRun *run);
+extern bool wfi_run_create(WfiRun *run);
+extern void wfi_warn_terminated(const WfiRun *run, const char *limit);
+extern void wfi_error_not_found(const char *namespace,
+								const char *workflow_id,
+								const pg_uuid_t *run_id);
+extern void wfi_error_completed(const WfiRun *run);
+
+/* workflow_task.c: life of a workflow task */
+extern bool wfi_task_transient(const WfiRun *run);
+extern int64 wfi_task_time_limit(const WfiRun *run);
+extern void wfi_task_schedule(WfiRun *run);
+extern void wfi_task_schedule_heartbeat(WfiRun *run, TimestampTz original);
+extern void wfi_task_start(WfiRun *run, const char *identity);
+extern WfiEvent *wfi_task_complete(WfiRun *run, const char *identity);
+extern void wfi_task_fail(WfiRun *run, const char *cause,
+						  const Jsonb *failure, const char *identity);
+extern void wfi_task_time_out(WfiRun *run);
+extern Jsonb *wfi_task_scheduled_attributes(const WfiRun *run);
+extern Jsonb *wfi_task_started_attributes(const WfiRun *run);
+
+/* commands.c: what a workflow's code asks for */
+typedef struct WfiRefusal
+{
+	const char *cause;			/* NULL: nothing was refused */
+	const char *message;
+	bool		terminate;		/* the run cannot go on */
+} WfiRefusal;
+
+extern void wfi_commands_check(const Jsonb *commands);
+extern void wfi_commands_apply(WfiRun *run, const Jsonb *commands,
+							   int64 completed_event_id, const char *identity,
+							   bool had_buffered, WfiRefusal *refusal);
+
+/* timers.c: user timers */
+extern void wfi_timers_load(WfiRun *run);
+extern WfiTimer *wfi_timer_find(WfiRun *run, const char *timer_id);
+extern void wfi_timer_add(WfiRun *run, const char *timer_id,
+						  int64 started_event_id, TimestampTz fire_time);
+extern void wfi_timer_remove(WfiRun *run, const char *timer_id);
+extern TimestampTz wfi_timers_next(WfiRun *run);
+extern void wfi_timers_fire(WfiRun *run);
+
+/* terminate.c, start.c, signal.c, cancel.c: shared with triggers and others */
+extern void wfi_terminate_run(WfiRun *run, const char *reason,
+							  const Jsonb *details, const char *identity);
+
+typedef struct WfiStart
+{
+	char	   *namespace;
+	char	   *workflow_id;
+	char	   *workflow_type;
+	char	   *task_queue;
+	char	   *id_reuse_policy;
+	char	   *id_conflict_policy;
+	char	   *request_id;
+	char	   *identity;
+	Jsonb	   *input;
+	Jsonb	   *memo;
+	Jsonb	   *search_attributes;
+	int64		execution_timeout;
+	int64		run_timeout;
+	int64		task_timeout;
+	int64		start_delay;
+	/* signal-with-start */
+	char	   *signal_name;	/* NULL: a plain start */
+	Jsonb	   *signal_input;
+} WfiStart;
+
+extern void wfi_do_start(const WfiStart *start, pg_uuid_t *run_id);
+extern bool wfi_do_signal(const char *namespace, const char *workflow_id,
+						  const pg_uuid_t *run_id, const char *signal_name,
+						  const Jsonb *input, const char *request_id,
+						  const char *identity, bool missing_ok);
+extern void wfi_signal_run(WfiRun *run, const char *signal_name,
+						   const Jsonb *input, const char *request_id,
+						   const char *identity);
+extern bool wfi_do_cancel(const char *namespace, const char *workflow_id,
+						  const pg_uuid_t *run_id,
+						  const pg_uuid_t *first_execution_run_id,
+						  const char *reason, const char *request_id,
+						  const char *identity, bool missing_ok);
+extern bool wfi_do_terminate(const char *namespace, const char *workflow_id,
+							 const pg_uuid_t *run_id,
+							 const pg_uuid_t *first_execution_run_id,
+							 const char *reason, const Jsonb *details,
+							 const char *identity, bool missing_ok);
+
+/* wakeup.c: what falls due */
+extern TimestampTz wfi_run_next_due(WfiRun *run);
+extern int	wfi_fire_due(int max_items);
+
+/* history.c */
+extern List *wfi_transient_events(const WfiRun *run);
+extern Jsonb *wfi_history_json(WfiRun *run);
+extern WfiEvent *wfi_last_event(WfiRun *run, WfiEventType type);
+
+/* store.c: every SQL statement of the engine */
+typedef struct WfiTask
+{
+	int64		queue_id;
+	int64		task_id;
+	int32		shard;
+	pg_uuid_t	run_id;
+} WfiTask;
+
+typedef void (*WfiEventCallback) (const WfiEvent *event, void *arg);
+
+extern void wfi_store_begin(const char *function, bool writes);
+extern MemoryContext wfi_store_caller_context(void);
+extern void wfi_store_end(void);
+
+extern WfiRun *wfi_store_lock_current(int32 shard, const char *namespace,
+									  const char *workflow_id);
+extern WfiRun *wfi_store_lock_run(int32 shard, const pg_uuid_t *run_id,
+								  bool skip_locked);
+extern WfiRun *wfi_store_read_current(int32 shard, const char *namespace,
+									  const char *workflow_id);
+extern WfiRun *wfi_store_read_run(int32 shard, const pg_uuid_t *run_id);
+extern void wfi_store_read_memo(WfiRun *run);
+extern bool wfi_store_insert_run(const WfiRun *run);
+extern void wfi_store_update_run(const WfiRun *run);
+extern void wfi_store_unset_current(const WfiRun *run);
+extern void wfi_store_events(const WfiRun *run);
+extern void wfi_store_read_events(int32 shard, const pg_uuid_t *run_id,
+								  WfiEventCallback callback, void *arg);
+extern WfiEvent *wfi_store_read_event(int32 shard, const pg_uuid_t *run_id,
+									  int64 event_id);
+extern WfiEvent *wfi_store_last_event(const WfiRun *run, WfiEventType type);
+extern List *wfi_store_read_buffer(const WfiRun *run);
+extern void wfi_store_append_buffer(const WfiRun *run);
+extern void wfi_store_clear_buffer(const WfiRun *run);
+extern List *wfi_store_read_timers(const WfiRun *run);
+extern void wfi_store_timers(const WfiRun *run);
+extern bool wfi_store_seen_signal(const WfiRun *run, const char *request_id);
+extern void wfi_store_signal_requests(const WfiRun *run);
+extern void wfi_store_insert_task(const WfiRun *run);
+extern List *wfi_store_claim_tasks(char kind, const char *namespace,
+								   const char *task_queue, int32 most);
+extern void wfi_store_return_task(const WfiTask *task, char kind,
+								  const char *namespace,
+								  const char *task_queue, TimestampTz now);
+extern void wfi_store_insert_wakeup(int32 shard, const pg_uuid_t *run_id,
+									TimestampTz due_time);
+extern bool wfi_store_claim_wakeup(TimestampTz now, const WfiWakeup *after,
+								   WfiWakeup *wakeup);
+extern void wfi_store_delete_wakeup(const WfiWakeup *wakeup);
+extern TimestampTz wfi_store_next_wakeup(void);
+extern int	wfi_store_renotify(TimestampTz created_before);
+extern bool wfi_store_run_exists(int32 shard, const pg_uuid_t *run_id);
+extern bool wfi_store_namespace_exists(const char *name);
+extern bool wfi_store_namespace_in_use(const char *name);
+extern Jsonb *wfi_store_describe_namespace(const char *name);
+extern bool wfi_store_create_namespace(const char *name,
+									   const Interval *retention,
+									   const char *description);
+extern bool wfi_store_drop_namespace(const char *name);
+extern void wfi_check_namespace(const char *name);
+
+#endif							/* WORKFLOW_INTERRUPT_H */
