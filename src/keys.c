@@ -1,0 +1,203 @@
+/*
+ * keys.c
+ *	  Values that identify things: shards, run ids, queues and task tokens.
+ *
+ * Shards and queue ids are stored, so their hash must never change: 64-bit
+ * FNV-1a over raw bytes, the same on every platform and server version.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+
+#include "workflow_interrupt.h"
+
+PG_FUNCTION_INFO_V1(wfi_shard_of);
+
+#define FNV_OFFSET	UINT64CONST(0xcbf29ce484222325)
+#define FNV_PRIME	UINT64CONST(0x100000001b3)
+
+/* Continue an FNV-1a hash over some bytes. */
+static uint64
+fnv1a(uint64 hash, const char *bytes, Size length)
+{
+	for (Size i = 0; i < length; i++)
+	{
+		hash ^= (unsigned char) bytes[i];
+		hash *= FNV_PRIME;
+	}
+	return hash;
+}
+
+/* Shard of a workflow; stored in every row, never to be changed. */
+int32
+wfi_shard(const char *namespace, const char *workflow_id)
+{
+	uint64		hash = fnv1a(FNV_OFFSET, namespace, strlen(namespace));
+
+	hash = fnv1a(hash, "\xff", 1);
+	hash = fnv1a(hash, workflow_id, strlen(workflow_id));
+	hash ^= hash >> 32;
+	return (int32) (hash % WFI_SHARDS);
+}
+
+/* wf.shard_of(namespace, workflow_id) */
+Datum
+wfi_shard_of(PG_FUNCTION_ARGS)
+{
+	char	   *namespace = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *workflow_id = text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	PG_RETURN_INT32(wfi_shard(namespace, workflow_id));
+}
+
+/* The key of a queue in wf.task. */
+int64
+wfi_queue_id(char kind, const char *namespace, const char *task_queue)
+{
+	uint64		hash = fnv1a(FNV_OFFSET, &kind, 1);
+
+	hash = fnv1a(hash, namespace, strlen(namespace));
+	hash = fnv1a(hash, "\xff", 1);
+	hash = fnv1a(hash, task_queue, strlen(task_queue));
+	return (int64) hash;
+}
+
+/* A random UUID (version 4). */
+void
+wfi_random_uuid(pg_uuid_t *uuid)
+{
+	if (!pg_strong_random(uuid->data, UUID_LEN))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random values")));
+	uuid->data[6] = (uuid->data[6] & 0x0f) | 0x40;
+	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
+}
+
+/* A UUID (version 7), so that the rows of new runs lie close together. */
+void
+wfi_new_run_id(pg_uuid_t *uuid, TimestampTz now)
+{
+	/* milliseconds since the Unix epoch */
+	uint64		ms = (uint64) (now / 1000 +
+							   (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
+							   INT64CONST(86400000));
+
+	wfi_random_uuid(uuid);
+	for (int i = 0; i < 6; i++)
+		uuid->data[i] = (unsigned char) (ms >> (8 * (5 - i)));
+	uuid->data[6] = (uuid->data[6] & 0x0f) | 0x70;
+}
+
+/* The usual text form of a UUID, palloc'd. */
+char *
+wfi_uuid_text(const pg_uuid_t *uuid)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
+}
+
+bool
+wfi_uuid_equal(const pg_uuid_t *a, const pg_uuid_t *b)
+{
+	return memcmp(a->data, b->data, UUID_LEN) == 0;
+}
+
+/*
+ * A token: what a worker shows to prove that it holds a task.  It says where
+ * the task is, and its secret part is also in the task's row.
+ */
+char *
+wfi_token_text(const WfiToken *token)
+{
+	return psprintf("%c1.%d.%s." INT64_FORMAT "." INT64_FORMAT ".%d.%s",
+					token->kind, token->shard, wfi_uuid_text(&token->run_id),
+					token->scheduled_event_id, token->started_event_id,
+					token->attempt, wfi_uuid_text(&token->secret));
+}
+
+/* Read a UUID of exactly UUID text length at *p and advance. */
+static bool
+parse_uuid(const char **p, pg_uuid_t *uuid)
+{
+	const char *s = *p;
+
+	for (int i = 0; i < UUID_LEN; i++)
+	{
+		int			value = 0;
+
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+		{
+			if (*s++ != '-')
+				return false;
+		}
+		for (int j = 0; j < 2; j++, s++)
+		{
+			if (*s >= '0' && *s <= '9')
+				value = value * 16 + *s - '0';
+			else if (*s >= 'a' && *s <= 'f')
+				value = value * 16 + *s - 'a' + 10;
+			else
+				return false;
+		}
+		uuid->data[i] = (unsigned char) value;
+	}
+	*p = s;
+	return true;
+}
+
+/* Read a number from 0 to most at *p and advance. */
+static bool
+parse_number(const char **p, int64 most, int64 *number)
+{
+	const char *s = *p;
+	int64		value = 0;
+
+	if (*s < '0' || *s > '9')
+		return false;
+	while (*s >= '0' && *s <= '9')
+	{
+		if (value > (most - (*s - '0')) / 10)
+			return false;
+		value = value * 10 + *s++ - '0';
+	}
+	*p = s;
+	*number = value;
+	return true;
+}
+
+/* Step over the dot between two parts. */
+static bool
+parse_dot(const char **p)
+{
+	return *(*p)++ == '.';
+}
+
+/* A token of that kind from its text; an error for anything else. */
+void
+wfi_token_parse(const char *text, char kind, WfiToken *token)
+{
+	const char *p = text;
+	int64		shard;
+	int64		attempt;
+
+	if (*p++ == kind && *p++ == '1' && parse_dot(&p) &&
+		parse_number(&p, WFI_SHARDS - 1, &shard) && parse_dot(&p) &&
+		parse_uuid(&p, &token->run_id) && parse_dot(&p) &&
+		parse_number(&p, PG_INT64_MAX, &token->scheduled_event_id) &&
+		parse_dot(&p) &&
+		parse_number(&p, PG_INT64_MAX, &token->started_event_id) &&
+		parse_dot(&p) &&
+		parse_number(&p, PG_INT32_MAX, &attempt) && parse_dot(&p) &&
+		parse_uuid(&p, &token->secret) && *p == '\0')
+	{
+		token->kind = kind;
+		token->shard = (int32) shard;
+		token->attempt = (int32) attempt;
+		return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid task token"),
+			 errhint("A task token is what a poll returned with the task.")));
+}
