@@ -1,0 +1,363 @@
+/*
+ * poll.c
+ *	  Workflow tasks as workers see them: poll, and the two replies.
+ */
+#include "postgres.h"
+
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/tuplestore.h"
+
+#include "workflow_interrupt.h"
+
+PG_FUNCTION_INFO_V1(wfi_poll_workflow_task);
+PG_FUNCTION_INFO_V1(wfi_respond_workflow_task_completed);
+PG_FUNCTION_INFO_V1(wfi_respond_workflow_task_failed);
+
+/* The most tasks one poll may ask for, and look at */
+#define MAX_TASKS 1000
+
+/* How many overdue runs a poll looks after when there is no driver */
+#define TICK_ITEMS 16
+
+/* Give a started task to the caller. */
+static void
+emit_task(ReturnSetInfo *rsinfo, WfiRun *run)
+{
+	WfiToken	token;
+	Datum		values[8];
+	bool		nulls[8] = {0};
+
+	token.kind = WFI_TASK_WORKFLOW;
+	token.shard = run->shard;
+	token.run_id = run->run_id;
+	token.scheduled_event_id = run->task_scheduled_event_id;
+	token.started_event_id = run->task_started_event_id;
+	token.attempt = run->task_attempt;
+	token.secret = run->task_token;
+
+	values[0] = CStringGetTextDatum(wfi_token_text(&token));
+	values[1] = CStringGetTextDatum(run->workflow_id);
+	values[2] = UUIDPGetDatum(&run->run_id);
+	values[3] = CStringGetTextDatum(run->workflow_type);
+	values[4] = Int32GetDatum(run->task_attempt);
+	values[5] = Int64GetDatum(run->previous_started_event_id);
+	values[6] = Int64GetDatum(run->task_started_event_id);
+	values[7] = JsonbPGetDatum(wfi_history_json(run));
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/*
+ * Start the workflow task that a claimed row of the queue points to.  True
+ * when that was done; *busy says that somebody else holds the run.
+ */
+static bool
+start_claimed(const WfiTask *task, const char *identity,
+			  ReturnSetInfo *rsinfo, bool *busy)
+{
+	WfiRun	   *run = wfi_store_lock_run(task->shard, &task->run_id, true);
+
+	*busy = false;
+	if (run == NULL)
+	{
+		*busy = wfi_store_run_exists(task->shard, &task->run_id);
+		return false;
+	}
+	if (run->status != WFI_RUNNING || run->task_scheduled_event_id == 0 ||
+		run->task_started_event_id != 0)
+		return false;			/* the row outlived its task */
+	wfi_run_touch(run);
+	wfi_task_start(run, identity);
+	if (wfi_run_finish(run) != NULL)
+		return false;
+	emit_task(rsinfo, run);
+	return true;
+}
+
+/* wf_poll_workflow_task(task_queue, max_tasks, namespace, identity) */
+Datum
+wfi_poll_workflow_task(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	char	   *task_queue;
+	char	   *namespace;
+	char	   *identity;
+	int32		most;
+	int32		started = 0;
+	int32		looked_at = 0;
+	List	   *busy_tasks = NIL;
+	ListCell   *lc;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!wfi_driver_running())
+		wfi_fire_due(TICK_ITEMS);
+
+	wfi_store_begin("wf_poll_workflow_task()", true);
+	task_queue = wfi_arg_id(fcinfo, 0, "task_queue");
+	most = wfi_arg_count(fcinfo, 1, "max_tasks", MAX_TASKS);
+	namespace = wfi_arg_namespace(fcinfo, 2);
+	identity = wfi_arg_identity(fcinfo, 3);
+
+	while (started < most && looked_at < MAX_TASKS)
+	{
+		List	   *tasks = wfi_store_claim_tasks(WFI_TASK_WORKFLOW, namespace,
+												  task_queue, most - started);
+
+		if (tasks == NIL)
+			break;
+		looked_at += list_length(tasks);
+		foreach(lc, tasks)
+		{
+			bool		busy;
+
+			if (start_claimed(lfirst(lc), identity, rsinfo, &busy))
+				started++;
+			else if (busy)
+				busy_tasks = lappend(busy_tasks, lfirst(lc));
+		}
+	}
+	foreach(lc, busy_tasks)
+		wfi_store_return_task(lfirst(lc), WFI_TASK_WORKFLOW, namespace,
+							  task_queue, GetCurrentTimestamp());
+	if (started == 0)
+		wfi_check_namespace(namespace);
+	wfi_store_end();
+	return (Datum) 0;
+}
+
+/* Lock the run whose started workflow task the token is for. */
+static WfiRun *
+lock_by_token(const char *text)
+{
+	WfiToken	token;
+	WfiRun	   *run;
+
+	wfi_token_parse(text, WFI_TASK_WORKFLOW, &token);
+	run = wfi_store_lock_run(token.shard, &token.run_id, false);
+	if (run == NULL || !wfi_run_open(run) ||
+		run->task_started_event_id == 0 ||
+		run->task_scheduled_event_id != token.scheduled_event_id ||
+		run->task_started_event_id != token.started_event_id ||
+		run->task_attempt != token.attempt ||
+		!wfi_uuid_equal(&run->task_token, &token.secret))
+		ereport(ERROR,
+				(errcode(WFI_ERRCODE_TASK_NOT_FOUND),
+				 errmsg("workflow task not found"),
+				 errdetail("It was completed, failed or timed out, or its run is closed.")));
+	wfi_run_touch(run);
+	return run;
+}
+
+/* Has the run been heartbeating its workflow task for too long? */
+static bool
+heartbeat_timed_out(const WfiRun *run)
+{
+	int64		most = (int64) wfi_task_heartbeat_timeout * USECS_PER_SEC;
+
+	return run->task_original_scheduled_time != WFI_NEVER &&
+		run->now > run->task_original_scheduled_time + most;
+}
+
+/* A refused reply: fail the task, and what follows from that. */
+static void
+refuse_reply(WfiRun *run, const WfiRefusal *refusal, const char *identity)
+{
+	wfi_task_fail(run, refusal->cause, wfi_failure(refusal->message),
+				  identity);
+	if (refusal->terminate)
+		wfi_terminate_run(run, refusal->message, NULL, WFI_IDENTITY_ENGINE);
+	else
+		wfi_task_schedule(run);
+}
+
+/*
+ * Apply a worker's reply to its run and store the outcome; refusal->cause is
+ * set when the reply was not accepted.
+ */
+static void
+apply_reply(WfiRun *run, const Jsonb *commands, bool force_new,
+			const char *identity, WfiRefusal *refusal)
+{
+	bool		heartbeat = force_new && JB_ROOT_COUNT(commands) == 0;
+	TimestampTz original = run->task_original_scheduled_time;
+	const char *limit;
+
+	if (heartbeat && heartbeat_timed_out(run))
+	{
+		wfi_task_time_out(run);
+		wfi_task_schedule(run);
+		refusal->cause = "WorkflowTaskHeartbeatTimeout";
+		refusal->message = "workflow task heartbeat timeout";
+	}
+	else
+	{
+		bool		transient = wfi_task_transient(run);
+		bool		had_buffered = wfi_run_has_buffered(run);
+		WfiEvent   *completed = wfi_task_complete(run, identity);
+
+		wfi_commands_apply(run, commands, completed->event_id, identity,
+						   had_buffered, refusal);
+		if (refusal->cause != NULL)
+		{
+			/* a retry that is refused again has to wait for its time-out */
+			if (transient && strcmp(refusal->cause, "UnhandledCommand") != 0)
+				return;
+			*run = *wfi_run_reload(run);
+			refuse_reply(run, refusal, identity);
+		}
+		else if (wfi_run_open(run) &&
+				 (force_new || wfi_run_has_buffered(run)))
+			wfi_task_schedule_heartbeat(run, heartbeat ? original : run->now);
+	}
+
+	limit = wfi_run_finish(run);
+	if (limit)
+	{
+		refusal->cause = "ForceCloseCommand";
+		refusal->message = limit;
+	}
+}
+
+/* wf_respond_workflow_task_completed(task_token, commands, force, identity) */
+Datum
+wfi_respond_workflow_task_completed(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	Datum		values[3] = {0};
+	bool		nulls[3] = {0};
+	WfiRefusal	refusal = {0};
+	MemoryContext old;
+	char	   *token;
+	Jsonb	   *commands;
+	bool		force_new;
+	char	   *identity;
+	WfiRun	   *run;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	desc = BlessTupleDesc(desc);
+
+	wfi_store_begin("wf_respond_workflow_task_completed()", true);
+	token = wfi_arg_id(fcinfo, 0, "task_token");
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", "commands")));
+	commands = PG_GETARG_JSONB_P(1);
+	wfi_commands_check(commands);
+	force_new = wfi_arg_bool(fcinfo, 2);
+	identity = wfi_arg_identity(fcinfo, 3);
+
+	run = lock_by_token(token);
+	if (force_new && run->status == WFI_PAUSED)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("workflow is paused and a new workflow task cannot be forced")));
+	apply_reply(run, commands, force_new, identity, &refusal);
+
+	if (refusal.cause != NULL)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("workflow task of \"%s\" was not accepted: %s",
+						run->workflow_id, refusal.message)));
+
+	old = MemoryContextSwitchTo(wfi_store_caller_context());
+	values[0] = BoolGetDatum(refusal.cause == NULL);
+	if (refusal.cause != NULL)
+	{
+		values[1] = CStringGetTextDatum(refusal.cause);
+		values[2] = CStringGetTextDatum(refusal.message);
+	}
+	else
+		nulls[1] = nulls[2] = true;
+	MemoryContextSwitchTo(old);
+	wfi_store_end();
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+}
+
+/* The causes of WorkflowTaskFailed that a worker may report */
+static const char *const failed_causes[] = {
+	"UnhandledCommand",
+	"BadScheduleActivityAttributes",
+	"BadRequestCancelActivityAttributes",
+	"BadStartTimerAttributes",
+	"BadCancelTimerAttributes",
+	"BadRecordMarkerAttributes",
+	"BadCompleteWorkflowExecutionAttributes",
+	"BadFailWorkflowExecutionAttributes",
+	"BadCancelWorkflowExecutionAttributes",
+	"BadRequestCancelExternalWorkflowExecutionAttributes",
+	"BadContinueAsNewAttributes",
+	"StartTimerDuplicateId",
+	"ResetStickyTaskQueue",
+	"WorkflowWorkerUnhandledFailure",
+	"BadSignalWorkflowExecutionAttributes",
+	"BadStartChildExecutionAttributes",
+	"ForceCloseCommand",
+	"FailoverCloseCommand",
+	"BadSignalInputSize",
+	"BadBinary",
+	"ScheduleActivityDuplicateId",
+	"BadSearchAttributes",
+	"NonDeterministicError",
+	"BadModifyWorkflowPropertiesAttributes",
+	"PendingChildWorkflowsLimitExceeded",
+	"PendingActivitiesLimitExceeded",
+	"PendingSignalsLimitExceeded",
+	"PendingRequestCancelLimitExceeded",
+	"BadUpdateWorkflowExecutionMessage",
+	"UnhandledUpdate",
+	"BadScheduleNexusOperationAttributes",
+	"PendingNexusOperationsLimitExceeded",
+	"BadRequestCancelNexusOperationAttributes",
+	"FeatureDisabled",
+	"GrpcMessageTooLarge",
+	"PayloadsTooLarge",
+};
+
+static void
+check_cause(const char *cause)
+{
+	for (int i = 0; i < (int) lengthof(failed_causes); i++)
+	{
+		if (strcmp(failed_causes[i], cause) == 0)
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown workflow task failed cause \"%s\"", cause),
+			 errhint("A worker whose code raised an error reports \"WorkflowWorkerUnhandledFailure\".")));
+}
+
+/* wf_respond_workflow_task_failed(task_token, cause, failure, identity) */
+Datum
+wfi_respond_workflow_task_failed(PG_FUNCTION_ARGS)
+{
+	char	   *token;
+	char	   *cause;
+	Jsonb	   *failure;
+	char	   *identity;
+	WfiRun	   *run;
+	const char *limit;
+
+	wfi_store_begin("wf_respond_workflow_task_failed()", true);
+	token = wfi_arg_id(fcinfo, 0, "task_token");
+	cause = wfi_arg_id(fcinfo, 1, "cause");
+	check_cause(cause);
+	failure = wfi_arg_object(fcinfo, 2, "failure");
+	identity = wfi_arg_identity(fcinfo, 3);
+
+	run = lock_by_token(token);
+	if (strcmp(cause, "GrpcMessageTooLarge") == 0)
+		wfi_terminate_run(run, cause, NULL, WFI_IDENTITY_ENGINE);
+	else
+	{
+		wfi_task_fail(run, cause, failure, identity);
+		wfi_task_schedule(run);
+	}
+	limit = wfi_run_finish(run);
+	if (limit)
+		wfi_warn_terminated(run, limit);
+	wfi_store_end();
+	PG_RETURN_VOID();
+}
