@@ -1,0 +1,535 @@
+/*
+ * driver.c
+ *	  The background worker that serves one database: sends the notifications
+ *	  its transactions have deferred, fires due wake-ups, and announces again
+ *	  what nobody has come for.
+ *
+ * It works in short transactions, one per wake-up, and sleeps outside of
+ * them.  An error concerns the one thing that was tried: it is logged, and
+ * the thing is tried again after a pause that doubles each time.  The driver
+ * itself ends
+ *
+ *	 with code 0   when the extension is not (or no longer) there, when a
+ *				   command wants the database for itself, or when
+ *				   workflow_interrupt.enabled was turned off;
+ *	 with code 1   when told to by SIGTERM, or by an error outside of the
+ *				   loop.
+ *
+ * The server never starts it again by itself; the launcher does.
+ *
+ * Shared state is used through the functions of shmem.c only.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "background.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "shmem.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#define DRIVER_NAME			"workflow_interrupt driver"
+
+/* Sleep at most that long: a clock that was set is noticed. */
+#define MAX_SLEEP_MS		60000
+
+/* Pause before trying again what failed, doubled each time */
+#define MIN_BACKOFF_MS		100
+#define MAX_BACKOFF_MS		60000
+#define MAX_ITEM_BACKOFF_MS	600000
+
+/* Pause when all due wake-ups are locked by others, doubled each time */
+#define MIN_LOCKED_MS		10
+#define MAX_LOCKED_MS		100
+
+/* Other work gets its turn after that long. */
+#define FIRE_SLICE_MS		1000
+
+/* Notices taken from shared memory at a time */
+#define NOTICE_BATCH		128
+
+/* Runs whose wake-ups failed, to remember how often */
+#define MAX_FAILURES		1000
+
+typedef struct FailureEntry
+{
+	pg_uuid_t	run_id;			/* must be first */
+	int			backoff;		/* ms */
+} FailureEntry;
+
+typedef void (*DriverStep) (void *arg);
+
+/* What firing one wake-up came to */
+typedef struct FireState
+{
+	WfiFireResult result;
+	WfiWakeup	wakeup;
+	TimestampTz next;			/* when the next is due, if nothing fired */
+	TimestampTz until;			/* when to try this one again */
+} FireState;
+
+PGDLLEXPORT void wfi_driver_main(Datum main_arg) pg_attribute_noreturn();
+
+static MemoryContext cycle_context = NULL;
+static HTAB *failures = NULL;
+static uint32 wait_event_main = 0;
+static uint32 wait_event_pause = 0;
+
+static bool extension_gone = false;
+static TimestampTz window_end = DT_NOBEGIN; /* no NOTIFY before */
+static TimestampTz renotify_time = DT_NOBEGIN;
+static TimestampTz error_pause_end = DT_NOBEGIN;
+static int	error_backoff = 0;
+static int	locked_backoff = 0;
+
+/*
+ * Runs one step in a transaction of its own.  Returns false when it failed;
+ * the error is then logged and the transaction aborted.
+ */
+static bool
+run_step(DriverStep step, void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool ok = true;
+
+	PG_TRY();
+	{
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		step(arg);
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		MemoryContextSwitchTo(context);
+		EmitErrorReport();
+		AbortOutOfAnyTransaction();
+		FlushErrorState();
+		RESUME_INTERRUPTS();
+		ok = false;
+	}
+	PG_END_TRY();
+
+	MemoryContextSwitchTo(context);
+	wfi_notify_directly(false);
+	return ok;
+}
+
+/*
+ * After an error that is not about one wake-up, all of the driver's work
+ * pauses.
+ */
+static void
+pause_after_error(void)
+{
+	error_backoff = Min(Max(error_backoff * 2, MIN_BACKOFF_MS),
+						MAX_BACKOFF_MS);
+	error_pause_end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												  error_backoff);
+}
+
+/*
+ * Runs a step that is not about one wake-up; false when it failed.
+ */
+static bool
+run_common_step(DriverStep step, void *arg)
+{
+	if (!run_step(step, arg))
+	{
+		pause_after_error();
+		return false;
+	}
+	error_backoff = 0;
+	return true;
+}
+
+/*
+ * A transaction that only notifies need not wait for its WAL: when it is
+ * lost, so are the listeners.
+ */
+static void
+commit_asynchronously(void)
+{
+	(void) set_config_option("synchronous_commit", "off",
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/*
+ * Step: is the extension still there?
+ */
+static void
+check_extension(void *arg)
+{
+	*(bool *) arg = wfi_extension_exists();
+}
+
+/*
+ * Step: sends all notices.
+ */
+static void
+send_notices(void *arg)
+{
+	WfiNotice  *notices = palloc(NOTICE_BATCH * sizeof(WfiNotice));
+	int			n;
+
+	commit_asynchronously();
+	while ((n = wfi_driver_take_notices(notices, NOTICE_BATCH)) > 0)
+	{
+		int			i;
+
+		for (i = 0; i < n; i++)
+			wfi_send_notice(&notices[i]);
+	}
+}
+
+/*
+ * Step: announces queues with tasks that were created before.
+ */
+static void
+renotify(void *arg)
+{
+	if (!wfi_extension_exists())
+	{
+		extension_gone = true;
+		return;
+	}
+	commit_asynchronously();
+	wfi_notify_directly(true);
+	(void) wfi_renotify(*(TimestampTz *) arg);
+}
+
+/*
+ * Step: fires one wake-up, or finds out when the next is due.
+ */
+static void
+fire_one(void *arg)
+{
+	FireState  *state = arg;
+
+	if (!wfi_extension_exists())
+	{
+		extension_gone = true;
+		return;
+	}
+	state->result = wfi_fire_next(GetCurrentTimestamp(), &state->wakeup);
+	if (state->result == WFI_FIRE_NOTHING)
+		state->next = wfi_next_wakeup();
+}
+
+/*
+ * Step: defers a wake-up.
+ */
+static void
+defer_one(void *arg)
+{
+	FireState  *state = arg;
+
+	wfi_defer_wakeup(&state->wakeup, state->until);
+}
+
+/*
+ * When to try a wake-up again that has failed.
+ */
+static TimestampTz
+note_failure(const pg_uuid_t *run_id)
+{
+	FailureEntry *entry;
+	bool		found;
+
+	if (failures != NULL && hash_get_num_entries(failures) >= MAX_FAILURES)
+	{
+		hash_destroy(failures);
+		failures = NULL;
+	}
+	if (failures == NULL)
+	{
+		HASHCTL		info;
+
+		memset(&info, 0, sizeof(info));
+		info.keysize = sizeof(pg_uuid_t);
+		info.entrysize = sizeof(FailureEntry);
+		failures = hash_create("workflow_interrupt failures", 64, &info,
+							   HASH_ELEM | HASH_BLOBS);
+	}
+
+	entry = hash_search(failures, run_id, HASH_ENTER, &found);
+	entry->backoff = found ? Min(entry->backoff * 2, MAX_ITEM_BACKOFF_MS) :
+		MIN_BACKOFF_MS;
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), entry->backoff);
+}
+
+/*
+ * Fires one due wake-up.  When there is nothing to fire now, or firing has to
+ * pause, returns false and sets state->next to when to look again.
+ */
+static bool
+fire_next(FireState *state)
+{
+	memset(state, 0, sizeof(FireState));
+	state->wakeup.due_time = DT_NOEND;
+	state->next = DT_NOEND;
+
+	if (run_step(fire_one, state))
+	{
+		error_backoff = 0;
+		if (extension_gone || state->result == WFI_FIRE_NOTHING)
+			return false;
+		if (failures != NULL)
+			(void) hash_search(failures, &state->wakeup.run_id, HASH_REMOVE,
+							   NULL);
+		return true;
+	}
+
+	if (state->wakeup.due_time == DT_NOEND)
+		pause_after_error();	/* it did not even come to a wake-up */
+	else
+	{
+		state->until = note_failure(&state->wakeup.run_id);
+		if (run_common_step(defer_one, state))
+			return true;
+	}
+	state->next = error_pause_end;
+	return false;
+}
+
+/*
+ * Fires what is due, for a while, and plans when to look again.
+ */
+static void
+fire_due(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz slice_end = TimestampTzPlusMilliseconds(now, FIRE_SLICE_MS);
+	FireState	state;
+
+	pgstat_report_activity(STATE_RUNNING, "firing wake-ups");
+	wfi_driver_begin_look();
+	while (fire_next(&state))
+	{
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(cycle_context);
+		locked_backoff = 0;
+
+		now = GetCurrentTimestamp();
+		if (now >= slice_end || ConfigReloadPending ||
+			wfi_driver_must_leave() ||
+			(now >= window_end && wfi_driver_has_notices()))
+		{
+			wfi_driver_plan(now);
+			return;
+		}
+	}
+
+	/* If something is due that we did not get, somebody else holds it. */
+	now = GetCurrentTimestamp();
+	if (state.next > now)
+		locked_backoff = 0;
+	else
+	{
+		locked_backoff = Min(Max(locked_backoff * 2, MIN_LOCKED_MS),
+							 MAX_LOCKED_MS);
+		state.next = TimestampTzPlusMilliseconds(now, locked_backoff);
+	}
+	wfi_driver_plan(Min(state.next,
+						TimestampTzPlusMilliseconds(now, MAX_SLEEP_MS)));
+}
+
+/*
+ * Sends what was deferred.  When that fails, all queues are to be announced
+ * later; news for workers are lost, they learn by their next heartbeat.
+ */
+static void
+announce(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	pgstat_report_activity(STATE_RUNNING, "sending notifications");
+	if (!run_common_step(send_notices, NULL) ||
+		(wfi_driver_take_lost() && !run_common_step(renotify, &now)))
+		wfi_driver_set_lost();
+	window_end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+											 wfi_notify_interval);
+}
+
+/*
+ * Announces queues with tasks that have waited for too long.  Also a chance
+ * to look for wake-ups nobody told us about.
+ */
+static void
+announce_again(bool all)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz created_before = now;
+
+	if (!all)
+		created_before = TimestampTzPlusMilliseconds(now,
+													 -wfi_renotify_interval);
+	pgstat_report_activity(STATE_RUNNING, "announcing unclaimed tasks");
+	if (wfi_notify_mode != WFI_NOTIFY_OFF)
+		(void) run_common_step(renotify, &created_before);
+	wfi_driver_plan(now);
+
+	renotify_time = wfi_renotify_interval <= 0 ? DT_NOEND :
+		TimestampTzPlusMilliseconds(now, wfi_renotify_interval);
+}
+
+/*
+ * Is the extension there?  If not, this is remembered for the launcher, and
+ * the driver has to end.
+ */
+static bool
+extension_present(void)
+{
+	for (;;)
+	{
+		uint32		creations = wfi_driver_creations();
+		bool		exists = true;
+
+		/* If it cannot be told, it is there until the next look. */
+		extension_gone = false;
+		(void) run_common_step(check_extension, &exists);
+		if (exists)
+			return true;
+		if (wfi_driver_set_absent(creations))
+			return false;
+	}
+}
+
+/*
+ * Sleeps until there may be something to do.  For some time after a round of
+ * NOTIFY that does not include new notices, so that they pile up.
+ */
+static void
+sleep_until_work(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next = TimestampTzPlusMilliseconds(now, MAX_SLEEP_MS);
+	bool		pausing = now < window_end;
+
+	if (now < error_pause_end)
+		next = Min(next, error_pause_end);
+	else
+	{
+		next = Min(next, wfi_driver_planned());
+		next = Min(next, renotify_time);
+		if (pausing || wfi_driver_has_notices())
+			next = Min(next, window_end);
+	}
+
+	(void) WaitLatch(MyLatch,
+					 (pausing ? 0 : WL_LATCH_SET) |
+					 WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 TimestampDifferenceMilliseconds(now, next),
+					 pausing ? wait_event_pause : wait_event_main);
+}
+
+/*
+ * One round: whatever there is to do now.
+ */
+static void
+work(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (now < error_pause_end)
+		return;
+	if (now >= window_end && wfi_driver_has_notices())
+		announce();
+	if (wfi_driver_planned() <= now)
+		fire_due();
+	if (renotify_time <= now)
+		announce_again(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	pgstat_report_stat(true);
+}
+
+/*
+ * Settings of the driver's own, whatever the administrator has set for this
+ * database: no time-out must hit it, it must not wait long for the locks of
+ * DDL (and rather give way than have the deadlock detector decide), and it
+ * works where transactions are read-only by default.
+ */
+static void
+apply_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"application_name", DRIVER_NAME},
+		{"search_path", "pg_catalog, pg_temp"},
+		{"statement_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+#ifdef WFI_HAVE_TRANSACTION_TIMEOUT
+		{"transaction_timeout", "0"},
+#endif
+		{"lock_timeout", "500ms"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+	};
+	int			i;
+
+	for (i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1],
+						PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/*
+ * Main function of a driver; the argument is the OID of its database.
+ */
+void
+wfi_driver_main(Datum main_arg)
+{
+	Oid			dboid = DatumGetObjectId(main_arg);
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	if (!wfi_driver_attach(dboid))
+		proc_exit(0);
+	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	apply_settings();
+	wait_event_main = WaitEventExtensionNew("WorkflowInterruptDriverMain");
+	wait_event_pause = WaitEventExtensionNew("WorkflowInterruptDriverPause");
+	cycle_context = AllocSetContextCreate(TopMemoryContext, DRIVER_NAME,
+										  ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(cycle_context);
+
+	if (!extension_present())
+		proc_exit(0);
+	wfi_driver_set_running();
+	announce_again(true);
+
+	for (;;)
+	{
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		if (!wfi_enabled || wfi_driver_must_leave())
+			proc_exit(0);
+		if ((extension_gone || wfi_driver_must_check()) &&
+			!extension_present())
+			proc_exit(0);
+
+		MemoryContextReset(cycle_context);
+		work();
+		if (!extension_gone)
+			sleep_until_work();
+	}
+}

@@ -1,0 +1,711 @@
+/*
+ * shmem.c
+ *	  Shared state of the background parts.
+ *
+ * There is one entry per database, made by the launcher for each connectable
+ * one or by the first transaction that has something to tell about it, and
+ * freed by the launcher when the database is gone.  Notices that wait to be
+ * sent are entries of one hash table of fixed size, and linked from their
+ * database.
+ *
+ * Locking: wfi_shared->lock guards everything.  It is held for a handful of
+ * instructions per notice, never while anything can throw or wait.  The one
+ * exception is wfi_driver_running(), which reads without it: the answer is
+ * out of date as soon as it is given anyway.
+ *
+ * Latches are mostly set after the lock was released.  The owner may have
+ * exited by then; its latch belongs to a PGPROC, so that at worst a process
+ * that uses the PGPROC next wakes up once for nothing.
+ *
+ * Nothing here survives a restart of the server.  It does not have to: a
+ * driver looks at the tables when it starts.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "background.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "shmem.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/shmem.h"
+#include "utils/hsearch.h"
+#include "utils/timestamp.h"
+
+/* A driver that failed is started again after this time. */
+#define RESTART_DELAY_MS	5000
+
+/* How long to wait for a driver to leave, and when to lose patience. */
+#define EXIT_WAIT_MS		5000
+#define EXIT_POLITE_MS		1000
+#define EXIT_POLL_MS		5
+
+typedef struct SharedNotice
+{
+	WfiNoticeKey key;			/* must be first */
+	int32		shard;
+	dlist_node	node;			/* in its database's notices */
+	char		text[WFI_NOTICE_SIZE];
+} SharedNotice;
+
+WfiShared  *wfi_shared = NULL;
+
+static HTAB *shared_notices = NULL;
+static WfiDatabase *my_database = NULL; /* see get_my_database() */
+static WfiDatabase *driven = NULL;	/* what this driver serves */
+
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+/*
+ * Reserves shared memory and the lock.
+ */
+static void
+shmem_request(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+
+	RequestAddinShmemSpace(add_size(MAXALIGN(sizeof(WfiShared)),
+									hash_estimate_size(WFI_MAX_NOTICES,
+													   sizeof(SharedNotice))));
+	RequestNamedLWLockTranche(WFI_LIBRARY_NAME, 1);
+}
+
+/*
+ * Creates the shared state, or finds it (EXEC_BACKEND).
+ */
+static void
+shmem_startup(void)
+{
+	HASHCTL		info;
+	bool		found;
+
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+
+	memset(&info, 0, sizeof(info));
+	info.keysize = sizeof(WfiNoticeKey);
+	info.entrysize = sizeof(SharedNotice);
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	wfi_shared = ShmemInitStruct("workflow_interrupt state",
+								 sizeof(WfiShared), &found);
+	if (!found)
+	{
+		memset(wfi_shared, 0, sizeof(WfiShared));
+		wfi_shared->lock = &(GetNamedLWLockTranche(WFI_LIBRARY_NAME))->lock;
+	}
+	shared_notices = ShmemInitHash("workflow_interrupt notices",
+								   WFI_MAX_NOTICES, WFI_MAX_NOTICES, &info,
+								   HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/*
+ * Arranges for the shared state to be made.  To be called from _PG_init; does
+ * nothing unless the library is being preloaded.
+ */
+void
+wfi_shmem_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = shmem_request;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = shmem_startup;
+}
+
+/*
+ * Finds the entry of a database, and makes one when asked to.  Returns NULL
+ * when there is none, or no room for one.  The caller holds the lock,
+ * exclusively if it wants an entry made.
+ */
+WfiDatabase *
+wfi_find_database(Oid dboid, bool create)
+{
+	WfiDatabase *free_entry = NULL;
+	int			i;
+
+	Assert(OidIsValid(dboid));
+	Assert(LWLockHeldByMeInMode(wfi_shared->lock, LW_EXCLUSIVE) ||
+		   (!create && LWLockHeldByMe(wfi_shared->lock)));
+
+	for (i = 0; i < WFI_MAX_DATABASES; i++)
+	{
+		WfiDatabase *database = &wfi_shared->databases[i];
+
+		if (database->dboid == dboid)
+			return database;
+		if (free_entry == NULL && !OidIsValid(database->dboid))
+			free_entry = database;
+	}
+
+	if (!create || free_entry == NULL)
+		return NULL;
+
+	memset(free_entry, 0, sizeof(WfiDatabase));
+	free_entry->dboid = dboid;
+	free_entry->state = WFI_DRIVER_IDLE;
+	free_entry->planned = DT_NOEND;
+	dlist_init(&free_entry->notices);
+	return free_entry;
+}
+
+/*
+ * The entry of the database we are connected to, or NULL.  Searches only once
+ * per session; the caller holds the lock as for wfi_find_database().
+ */
+static WfiDatabase *
+get_my_database(bool create)
+{
+	if (my_database == NULL || my_database->dboid != MyDatabaseId)
+		my_database = wfi_find_database(MyDatabaseId, create);
+	return my_database;
+}
+
+/*
+ * Drops what waits to be sent for a database.  The caller holds the lock
+ * exclusively.
+ */
+void
+wfi_forget_notices(WfiDatabase *database)
+{
+	while (!dlist_is_empty(&database->notices))
+	{
+		SharedNotice *notice = dlist_container(SharedNotice, node,
+											   dlist_pop_head_node(&database->notices));
+
+		(void) hash_search(shared_notices, &notice->key, HASH_REMOVE, NULL);
+	}
+	database->lost = false;
+}
+
+/*
+ * Does a driver serve this database now?
+ */
+bool
+wfi_driver_running(void)
+{
+	volatile WfiDatabase *database = my_database;
+
+	if (wfi_shared == NULL)
+		return false;
+
+	if (database == NULL || database->dboid != MyDatabaseId)
+	{
+		LWLockAcquire(wfi_shared->lock, LW_SHARED);
+		database = get_my_database(false);
+		LWLockRelease(wfi_shared->lock);
+		if (database == NULL)
+			return false;
+	}
+	return database->state == WFI_DRIVER_RUNNING;
+}
+
+/*
+ * Would publishing this change nothing?  The caller holds the lock.
+ */
+static bool
+is_old_news(const WfiNews *news)
+{
+	WfiDatabase *database = get_my_database(false);
+	const WfiNotice *notice;
+
+	if (database == NULL || database->state != WFI_DRIVER_RUNNING ||
+		news->created || news->dropped || news->databases ||
+		news->due < database->planned)
+		return false;
+
+	for (notice = news->notices; notice != NULL; notice = notice->next)
+	{
+		SharedNotice *shared = hash_search(shared_notices, &notice->key,
+										   HASH_FIND, NULL);
+
+		if (shared == NULL ||
+			(shared->shard != notice->shard &&
+			 shared->shard != WFI_SHARD_SEVERAL))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Adds a notice to what the database's driver has to send.  When there is no
+ * room, work on a queue becomes a reason to announce all queues, whereas news
+ * for a worker is lost: it learns by its next heartbeat.
+ */
+static void
+add_notice(WfiDatabase *database, const WfiNotice *notice)
+{
+	SharedNotice *shared;
+	bool		found;
+
+	shared = hash_search(shared_notices, &notice->key, HASH_ENTER_NULL,
+						 &found);
+	if (shared == NULL)
+	{
+		if (notice->key.tag == 0)
+			database->lost = true;
+	}
+	else if (!found)
+	{
+		shared->shard = notice->shard;
+		strlcpy(shared->text, notice->text, WFI_NOTICE_SIZE);
+		dlist_push_tail(&database->notices, &shared->node);
+	}
+	else if (shared->shard != notice->shard)
+		shared->shard = WFI_SHARD_SEVERAL;
+}
+
+/*
+ * Tells the driver of this database what a transaction has committed, and
+ * wakes it up if it has to do something about it earlier than it would by
+ * itself.  Without a driver the launcher is woken up instead.
+ *
+ * Called after the commit, so nothing here may throw.
+ */
+void
+wfi_shmem_publish(const WfiNews *news)
+{
+	WfiDatabase *database;
+	const WfiNotice *notice;
+	Latch	   *driver_latch = NULL;
+	Latch	   *launcher_latch = NULL;
+	bool		wake = false;
+
+	if (wfi_shared == NULL)
+		return;
+
+	LWLockAcquire(wfi_shared->lock, LW_SHARED);
+	if (is_old_news(news))
+	{
+		LWLockRelease(wfi_shared->lock);
+		return;
+	}
+	LWLockRelease(wfi_shared->lock);
+
+	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	database = get_my_database(true);
+	if (database != NULL)
+	{
+		bool		idle = dlist_is_empty(&database->notices) && !database->lost;
+
+		for (notice = news->notices; notice != NULL; notice = notice->next)
+			add_notice(database, notice);
+		if (idle && (!dlist_is_empty(&database->notices) || database->lost))
+			wake = true;
+
+		if (news->due < database->planned)
+		{
+			database->planned = news->due;
+			wake = true;
+		}
+		if (news->dropped)
+		{
+			database->check = true;
+			wake = true;
+		}
+		if (news->created)
+		{
+			database->creations++;
+			database->retry_time = 0;
+			wake = true;
+		}
+
+		/* Whoever has news, has the extension. */
+		if (wake && !news->dropped && database->state == WFI_DRIVER_ABSENT)
+			database->state = WFI_DRIVER_IDLE;
+		if (wake)
+			driver_latch = database->latch;
+	}
+	if (news->databases || (wake && driver_latch == NULL))
+		launcher_latch = wfi_shared->launcher_latch;
+	LWLockRelease(wfi_shared->lock);
+
+	/* A driver looks at its own news before it goes to sleep. */
+	if (driver_latch != NULL && driver_latch != MyLatch)
+		SetLatch(driver_latch);
+	if (launcher_latch != NULL)
+		SetLatch(launcher_latch);
+}
+
+/*
+ * Makes sure that the launcher looks around.
+ */
+static void
+poke_launcher(void)
+{
+	Latch	   *latch;
+
+	LWLockAcquire(wfi_shared->lock, LW_SHARED);
+	latch = wfi_shared->launcher_latch;
+	LWLockRelease(wfi_shared->lock);
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+/*
+ * before_shmem_exit callback of the launcher.
+ */
+static void
+launcher_detach(int code, Datum arg)
+{
+	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	wfi_shared->launcher_latch = NULL;
+	LWLockRelease(wfi_shared->lock);
+}
+
+/*
+ * Makes this process the launcher.  Drivers that its predecessor registered
+ * and that have not shown up yet are forgotten: when they do, they find
+ * another one in their place and leave.
+ */
+void
+wfi_launcher_attach(void)
+{
+	int			i;
+
+	before_shmem_exit(launcher_detach, (Datum) 0);
+
+	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	wfi_shared->launcher_latch = MyLatch;
+	for (i = 0; i < WFI_MAX_DATABASES; i++)
+	{
+		WfiDatabase *database = &wfi_shared->databases[i];
+
+		if (database->state == WFI_DRIVER_STARTING && database->pid == 0)
+			database->state = WFI_DRIVER_IDLE;
+	}
+	LWLockRelease(wfi_shared->lock);
+}
+
+/*
+ * Tells the driver of a database to leave, and the launcher not to start
+ * another one.  Holds add up; each needs its wfi_release_database().
+ */
+void
+wfi_hold_database(Oid dboid)
+{
+	WfiDatabase *database;
+	Latch	   *latch = NULL;
+
+	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	database = wfi_find_database(dboid, true);
+	if (database != NULL)
+	{
+		database->holds++;
+		latch = database->latch;
+	}
+	LWLockRelease(wfi_shared->lock);
+
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+/*
+ * Undoes one wfi_hold_database().
+ */
+void
+wfi_release_database(Oid dboid)
+{
+	WfiDatabase *database;
+
+	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	database = wfi_find_database(dboid, false);
+	if (database != NULL && database->holds > 0)
+		database->holds--;
+	LWLockRelease(wfi_shared->lock);
+	poke_launcher();
+}
+
+/*
+ * Waits until no driver is connected to a database that is held, for up to
+ * five seconds; one that does not leave by itself is terminated after one.
+ */
+void
+wfi_await_driver_exit(Oid dboid)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	static uint32 wait_event = 0;
+	int			pid = 0;
+	bool		terminated = false;
+
+	if (wait_event == 0)
+		wait_event = WaitEventExtensionNew("WorkflowInterruptDriverExit");
+
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		WfiDatabase *database;
+		int			attached = 0;
+
+		LWLockAcquire(wfi_shared->lock, LW_SHARED);
+		database = wfi_find_database(dboid, false);
+		if (database != NULL)
+			attached = database->pid;
+		LWLockRelease(wfi_shared->lock);
+
+		if (attached != 0)
+			pid = attached;
+
+		/* Having detached, it is still a backend of the database for a bit. */
+		if (attached == 0 && (pid == 0 || BackendPidGetProc(pid) == NULL))
+			return;
+		if (TimestampDifferenceExceeds(start, now, EXIT_WAIT_MS))
+			return;
+		if (attached != 0 && !terminated &&
+			TimestampDifferenceExceeds(start, now, EXIT_POLITE_MS))
+		{
+			(void) kill(attached, SIGTERM);
+			terminated = true;
+		}
+
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 EXIT_POLL_MS, wait_event);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * before_shmem_exit callback of a driver: says that it is gone, and lets the
+ * launcher decide what follows.
+ */
+static void
+driver_detach(int code, Datum arg)
+{
+	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	driven->pid = 0;
+	driven->latch = NULL;
+	driven->planned = DT_NOEND;
+	if (driven->state != WFI_DRIVER_ABSENT)
+		driven->state = WFI_DRIVER_IDLE;
+	if (code != 0 && driven->holds == 0)
+		driven->retry_time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+														 RESTART_DELAY_MS);
+	LWLockRelease(wfi_shared->lock);
+	poke_launcher();
+}
+
+/*
+ * Makes this process the driver of a database; false when it is not to be
+ * one, because of a hold or because there is another one.
+ */
+bool
+wfi_driver_attach(Oid dboid)
+{
+	WfiDatabase *database;
+
+	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	database = wfi_find_database(dboid, false);
+	if (database != NULL && database->pid == 0 &&
+		database->state == WFI_DRIVER_STARTING)
+	{
+		if (database->holds > 0 || database->unwanted)
+			database->state = WFI_DRIVER_IDLE;
+		else
+		{
+			database->pid = MyProcPid;
+			database->latch = MyLatch;
+			database->planned = DT_NOBEGIN;
+			driven = database;
+		}
+	}
+	LWLockRelease(wfi_shared->lock);
+
+	if (driven == NULL)
+		return false;
+	before_shmem_exit(driver_detach, (Datum) 0);
+	return true;
+}
+
+/*
+ * How often the extension was created here.  To be asked before looking
+ * whether it exists, see wfi_driver_set_absent().
+ */
+uint32
+wfi_driver_creations(void)
+{
+	uint32		creations;
+
+	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	creations = driven->creations;
+	driven->check = false;
+	LWLockRelease(wfi_shared->lock);
+	return creations;
+}
+
+/*
+ * Says that this driver serves its database now.
+ */
+void
+wfi_driver_set_running(void)
+{
+	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	driven->state = WFI_DRIVER_RUNNING;
+	LWLockRelease(wfi_shared->lock);
+	poke_launcher();
+}
+
+/*
+ * Says that the database does not have the extension, so that nobody looks
+ * again until it is created.  False when it was created meanwhile: look
+ * again.
+ */
+bool
+wfi_driver_set_absent(uint32 creations)
+{
+	bool		absent = false;
+
+	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	if (driven->creations == creations)
+	{
+		driven->state = WFI_DRIVER_ABSENT;
+		wfi_forget_notices(driven);
+		absent = true;
+	}
+	LWLockRelease(wfi_shared->lock);
+	return absent;
+}
+
+/*
+ * Does anybody want this driver to end?
+ */
+bool
+wfi_driver_must_leave(void)
+{
+	bool		result;
+
+	LWLockAcquire(wfi_shared->lock, LW_SHARED);
+	result = driven->holds > 0 || driven->unwanted;
+	LWLockRelease(wfi_shared->lock);
+	return result;
+}
+
+/*
+ * Might the extension have been dropped?
+ */
+bool
+wfi_driver_must_check(void)
+{
+	bool		result;
+
+	LWLockAcquire(wfi_shared->lock, LW_SHARED);
+	result = driven->check;
+	LWLockRelease(wfi_shared->lock);
+	return result;
+}
+
+/*
+ * Is there anything to send?
+ */
+bool
+wfi_driver_has_notices(void)
+{
+	bool		result;
+
+	LWLockAcquire(wfi_shared->lock, LW_SHARED);
+	result = !dlist_is_empty(&driven->notices) || driven->lost;
+	LWLockRelease(wfi_shared->lock);
+	return result;
+}
+
+/*
+ * Takes up to max notices, the oldest first, and returns their number.  Texts
+ * are copied to the current memory context.
+ */
+int
+wfi_driver_take_notices(WfiNotice *notices, int max)
+{
+	char	   *texts = palloc((Size) max * WFI_NOTICE_SIZE);
+	int			n = 0;
+
+	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	while (n < max && !dlist_is_empty(&driven->notices))
+	{
+		SharedNotice *shared = dlist_container(SharedNotice, node,
+											   dlist_pop_head_node(&driven->notices));
+		char	   *copy = texts + (Size) n * WFI_NOTICE_SIZE;
+
+		notices[n].key = shared->key;
+		notices[n].shard = shared->shard;
+		memcpy(copy, shared->text, WFI_NOTICE_SIZE);
+		notices[n].text = copy;
+		notices[n].next = NULL;
+		n++;
+		(void) hash_search(shared_notices, &shared->key, HASH_REMOVE, NULL);
+	}
+	LWLockRelease(wfi_shared->lock);
+	return n;
+}
+
+/*
+ * Were notices of queues lost since this was asked last?
+ */
+bool
+wfi_driver_take_lost(void)
+{
+	bool		result;
+
+	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	result = driven->lost;
+	driven->lost = false;
+	LWLockRelease(wfi_shared->lock);
+	return result;
+}
+
+/*
+ * Says that notices of queues were lost.
+ */
+void
+wfi_driver_set_lost(void)
+{
+	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	driven->lost = true;
+	LWLockRelease(wfi_shared->lock);
+}
+
+/*
+ * When is this driver to look for due wake-ups?
+ */
+TimestampTz
+wfi_driver_planned(void)
+{
+	TimestampTz planned;
+
+	LWLockAcquire(wfi_shared->lock, LW_SHARED);
+	planned = driven->planned;
+	LWLockRelease(wfi_shared->lock);
+	return planned;
+}
+
+/*
+ * To be called before looking at the table of wake-ups: what is committed
+ * from now on, and may be missed, counts from scratch.
+ */
+void
+wfi_driver_begin_look(void)
+{
+	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	driven->planned = DT_NOEND;
+	LWLockRelease(wfi_shared->lock);
+}
+
+/*
+ * Look for due wake-ups no later than at that time.
+ */
+void
+wfi_driver_plan(TimestampTz due)
+{
+	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	driven->planned = Min(driven->planned, due);
+	LWLockRelease(wfi_shared->lock);
+}
