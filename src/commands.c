@@ -56,6 +56,7 @@ static const Command commands_known[] = {
 	{"SignalExternalWorkflowExecution", false, NULL},
 };
 
+/* The command of that type; an error when there is none. */
 static const Command *
 find_command(const char *type)
 {
@@ -64,7 +65,10 @@ find_command(const char *type)
 		if (strcmp(commands_known[i].type, type) == 0)
 			return &commands_known[i];
 	}
-	return NULL;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown command type \"%s\"", type)));
+	return NULL;				/* keep compiler quiet */
 }
 
 /* Command n, from 0, of an array of objects. */
@@ -103,10 +107,6 @@ wfi_commands_check(const Jsonb *commands)
 					 errmsg("command %d must be a JSON object with a string \"command_type\"",
 							i + 1)));
 		command = find_command(type);
-		if (command == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unknown command type \"%s\"", type)));
 		if (command->handle == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -205,7 +205,7 @@ wfi_describe(PG_FUNCTION_ARGS)
 	PG_RETURN_JSONB_P(result);
 }
 
-/* Any JSON value as text. */
+/* Any JSON value as string. */
 static char *
 json_text(Jsonb *value)
 {
@@ -217,17 +217,17 @@ static void
 raise_close(const WfiRun *run, const WfiEvent *close)
 {
 	Jsonb	   *value;
-	char	   *text;
+	char	   *string;
 
 	switch (run->status)
 	{
 		case WFI_FAILED:
 			value = wfi_get_json(close->attributes, "failure");
-			text = value ? wfi_get_text(value, "message") : NULL;
+			string = value ? wfi_get_text(value, "message") : NULL;
 			ereport(ERROR,
 					(errcode(WFI_ERRCODE_WORKFLOW_FAILED),
 					 errmsg("workflow \"%s\" failed: %s",
-							run->workflow_id, text ? text : "no message"),
+							run->workflow_id, string ? string : "no message"),
 					 value ? errdetail("%s", json_text(value)) : 0));
 			break;
 		case WFI_CANCELED:
@@ -238,11 +238,11 @@ raise_close(const WfiRun *run, const WfiEvent *close)
 					 value ? errdetail("%s", json_text(value)) : 0));
 			break;
 		case WFI_TERMINATED:
-			text = wfi_get_text(close->attributes, "reason");
+			string = wfi_get_text(close->attributes, "reason");
 			ereport(ERROR,
 					(errcode(WFI_ERRCODE_TERMINATED),
 					 errmsg("workflow \"%s\" was terminated", run->workflow_id),
-					 text ? errdetail("%s", text) : 0));
+					 string ? errdetail("%s", string) : 0));
 			break;
 		case WFI_TIMED_OUT:
 			ereport(ERROR,

@@ -86,7 +86,7 @@ static uint32 wait_event_pause = 0;
 
 static bool extension_gone = false;
 static TimestampTz window_end = DT_NOBEGIN; /* no NOTIFY before */
-static TimestampTz renotify_time = DT_NOBEGIN;
+static TimestampTz last_renotify = DT_NOBEGIN;
 static TimestampTz error_pause_end = DT_NOBEGIN;
 static int	error_backoff = 0;
 static int	locked_backoff = 0;
@@ -319,12 +319,11 @@ fire_due(void)
 	wfi_driver_begin_look();
 	while (fire_next(&state))
 	{
-		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(cycle_context);
 		locked_backoff = 0;
 
 		now = GetCurrentTimestamp();
-		if (now >= slice_end || ConfigReloadPending ||
+		if (now >= slice_end || InterruptPending || ConfigReloadPending ||
 			wfi_driver_must_leave() ||
 			(now >= window_end && wfi_driver_has_notices()))
 		{
@@ -381,9 +380,16 @@ announce_again(bool all)
 	if (wfi_notify_mode != WFI_NOTIFY_OFF)
 		(void) run_common_step(renotify, &created_before);
 	wfi_driver_plan(now);
+	last_renotify = now;
+}
 
-	renotify_time = wfi_renotify_interval <= 0 ? DT_NOEND :
-		TimestampTzPlusMilliseconds(now, wfi_renotify_interval);
+/*
+ * When are unclaimed tasks to be announced next?
+ */
+static TimestampTz
+next_renotify(void)
+{
+	return TimestampTzPlusMilliseconds(last_renotify, wfi_renotify_interval);
 }
 
 /*
@@ -424,10 +430,11 @@ sleep_until_work(void)
 	else
 	{
 		next = Min(next, wfi_driver_planned());
-		next = Min(next, renotify_time);
+		next = Min(next, next_renotify());
 		if (pausing || wfi_driver_has_notices())
 			next = Min(next, window_end);
 	}
+	next = Max(next, now);		/* infinity would be too much */
 
 	(void) WaitLatch(MyLatch,
 					 (pausing ? 0 : WL_LATCH_SET) |
@@ -450,7 +457,7 @@ work(void)
 		announce();
 	if (wfi_driver_planned() <= now)
 		fire_due();
-	if (renotify_time <= now)
+	if (next_renotify() <= now)
 		announce_again(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	pgstat_report_stat(true);
@@ -515,12 +522,7 @@ wfi_driver_main(Datum main_arg)
 	for (;;)
 	{
 		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
+		wfi_serve_signals();
 		if (!wfi_enabled || wfi_driver_must_leave())
 			proc_exit(0);
 		if ((extension_gone || wfi_driver_must_check()) &&

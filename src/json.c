@@ -174,17 +174,17 @@ wfi_put_duration(WfiObject *object, const char *key, int64 usecs)
 {
 	int64		seconds = usecs / USECS_PER_SEC;
 	int			fraction = (int) (usecs % USECS_PER_SEC);
-	char	   *text;
+	char	   *string;
 
 	if (usecs == 0)
 		return;
 	if (fraction == 0)
-		text = psprintf(INT64_FORMAT "s", seconds);
+		string = psprintf(INT64_FORMAT "s", seconds);
 	else if (fraction % 1000 == 0)
-		text = psprintf(INT64_FORMAT ".%03ds", seconds, fraction / 1000);
+		string = psprintf(INT64_FORMAT ".%03ds", seconds, fraction / 1000);
 	else
-		text = psprintf(INT64_FORMAT ".%06ds", seconds, fraction);
-	wfi_put_text(object, key, text);
+		string = psprintf(INT64_FORMAT ".%06ds", seconds, fraction);
+	wfi_put_text(object, key, string);
 }
 
 /* Is it an object? */
@@ -259,7 +259,7 @@ int64
 wfi_get_duration(const Jsonb *object, const char *key)
 {
 	JsonbValue *value = wfi_get(object, key);
-	char	   *text = NULL;
+	char	   *string = NULL;
 	Datum		interval;
 
 	if (value == NULL)
@@ -268,23 +268,23 @@ wfi_get_duration(const Jsonb *object, const char *key)
 	{
 		int			seconds;
 
-		text = pnstrdup(value->val.string.val, value->val.string.len);
+		string = pnstrdup(value->val.string.val, value->val.string.len);
 		/* the form we write most */
-		if (strspn(text, "0123456789") + 1 == value->val.string.len &&
-			value->val.string.len < 10 && strchr(text, 's') != NULL)
+		if (strspn(string, "0123456789") + 1 == value->val.string.len &&
+			value->val.string.len < 10 && strchr(string, 's') != NULL)
 		{
-			seconds = atoi(text);
+			seconds = atoi(string);
 			return seconds * USECS_PER_SEC;
 		}
 	}
 	else if (value->type == jbvNumeric)
-		text = psprintf("%s s", numeric_text(value->val.numeric));
+		string = psprintf("%s s", numeric_text(value->val.numeric));
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must be a duration", key),
 				 errhint("Write it like \"30s\".")));
-	interval = DirectFunctionCall3(interval_in, CStringGetDatum(text),
+	interval = DirectFunctionCall3(interval_in, CStringGetDatum(string),
 								   ObjectIdGetDatum(InvalidOid),
 								   Int32GetDatum(-1));
 	return wfi_interval_to_usecs(DatumGetIntervalP(interval));

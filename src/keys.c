@@ -173,11 +173,11 @@ parse_dot(const char **p)
 	return *(*p)++ == '.';
 }
 
-/* A token of that kind from its text; an error for anything else. */
+/* A token of that kind from its string; an error for anything else. */
 void
-wfi_token_parse(const char *text, char kind, WfiToken *token)
+wfi_token_parse(const char *string, char kind, WfiToken *token)
 {
-	const char *p = text;
+	const char *p = string;
 	int64		shard;
 	int64		attempt;
 

@@ -319,6 +319,26 @@ start_drivers(void)
 }
 
 /*
+ * Does what signals have asked this process for; to be called between
+ * transactions.  A request to cancel comes too late then and is ignored, as
+ * in an idle session.
+ */
+void
+wfi_serve_signals(void)
+{
+	HOLD_CANCEL_INTERRUPTS();
+	CHECK_FOR_INTERRUPTS();
+	RESUME_CANCEL_INTERRUPTS();
+	QueryCancelPending = false;
+
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+/*
  * Main function of the launcher.
  */
 void
@@ -345,12 +365,7 @@ wfi_launcher_main(Datum main_arg)
 		long		timeout;
 
 		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
+		wfi_serve_signals();
 
 		MemoryContextReset(context);
 		MemoryContextSwitchTo(context);

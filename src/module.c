@@ -9,7 +9,7 @@
 #include "workflow_interrupt.h"
 
 #ifdef PG_MODULE_MAGIC_EXT
-PG_MODULE_MAGIC_EXT(.name = "workflow_interrupt", .version = WFI_VERSION);
+PG_MODULE_MAGIC_EXT(.name = "workflow_interrupt",.version = WFI_VERSION);
 #else
 PG_MODULE_MAGIC;
 #endif

@@ -127,12 +127,12 @@ wfi_poll_workflow_task(PG_FUNCTION_ARGS)
 
 /* Lock the run whose started workflow task the token is for. */
 static WfiRun *
-lock_by_token(const char *text)
+lock_by_token(const char *string)
 {
 	WfiToken	token;
 	WfiRun	   *run;
 
-	wfi_token_parse(text, WFI_TASK_WORKFLOW, &token);
+	wfi_token_parse(string, WFI_TASK_WORKFLOW, &token);
 	run = wfi_store_lock_run(token.shard, &token.run_id, false);
 	if (run == NULL || !wfi_run_open(run) ||
 		run->task_started_event_id == 0 ||

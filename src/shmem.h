@@ -111,6 +111,9 @@ extern void wfi_shmem_publish(const WfiNews *news);
 /* For launcher.c */
 extern void wfi_launcher_attach(void);
 
+/* In launcher.c */
+extern void wfi_serve_signals(void);
+
 /* For database_hook.c: keeping drivers away */
 extern void wfi_hold_database(Oid dboid);
 extern void wfi_release_database(Oid dboid);

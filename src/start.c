@@ -248,13 +248,13 @@ use_current(const WfiStart *start, WfiRun *current, ReusePolicy reuse,
 		}
 		else
 		{
-			char	   *text = psprintf("terminated by new runID: %s",
-										wfi_uuid_text(new_run_id));
+			char	   *string = psprintf("terminated by new runID: %s",
+										  wfi_uuid_text(new_run_id));
 			JsonbValue	value;
 
 			value.type = jbvString;
-			value.val.string.val = text;
-			value.val.string.len = strlen(text);
+			value.val.string.val = string;
+			value.val.string.len = strlen(string);
 			wfi_terminate_run(current,
 							  "TerminateIfRunning WorkflowIdReusePolicy",
 							  JsonbValueToJsonb(&value), WFI_IDENTITY_ENGINE);

@@ -17,7 +17,6 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "utils/builtins.h"
@@ -80,16 +79,40 @@ begin_firing(FunctionCallInfo fcinfo, const char *function, Firing *firing)
 static int
 column_number(const Firing *firing, const char *name)
 {
-	int			number = SPI_fnumber(RelationGetDescr(firing->relation), name);
+	TupleDesc	desc = RelationGetDescr(firing->relation);
 
-	if (number <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("column \"%s\" of relation \"%s\" does not exist",
-						name, RelationGetRelationName(firing->relation)),
-				 errcontext("argument of trigger \"%s\"",
-							firing->trigger->tgname)));
-	return number;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+
+		if (!column->attisdropped && namestrcmp(&column->attname, name) == 0)
+			return i + 1;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("column \"%s\" of relation \"%s\" does not exist",
+					name, RelationGetRelationName(firing->relation)),
+			 errcontext("argument of trigger \"%s\"",
+						firing->trigger->tgname)));
+	return 0;					/* keep compiler quiet */
+}
+
+/* A column's value as string, NULL for null. */
+static char *
+column_text(const Firing *firing, const char *name)
+{
+	TupleDesc	desc = RelationGetDescr(firing->relation);
+	int			number = column_number(firing, name);
+	bool		isnull;
+	Datum		value = heap_getattr(firing->row, number, desc, &isnull);
+	Oid			output;
+	bool		varlena;
+
+	if (isnull)
+		return NULL;
+	getTypeOutputInfo(TupleDescAttr(desc, number - 1)->atttypid, &output,
+					  &varlena);
+	return OidOutputFunctionCall(output, value);
 }
 
 static void
@@ -106,20 +129,19 @@ refuse_template(const Firing *firing, const char *template)
 
 /*
  * Fill in a template.  NULL when a column in it is null, unless nulls_empty
- * makes that an empty text.
+ * makes that an empty string.
  */
 static char *
 expand(const Firing *firing, const char *template, bool nulls_empty)
 {
-	TupleDesc	desc = RelationGetDescr(firing->relation);
 	bool		any_null = false;
-	StringInfoData text;
+	StringInfoData string;
 
-	initStringInfo(&text);
+	initStringInfo(&string);
 	for (const char *p = template; *p; p++)
 	{
 		if ((*p == '{' || *p == '}') && p[1] == *p)
-			appendStringInfoChar(&text, *p++);
+			appendStringInfoChar(&string, *p++);
 		else if (*p == '}')
 			refuse_template(firing, template);
 		else if (*p == '{')
@@ -129,18 +151,17 @@ expand(const Firing *firing, const char *template, bool nulls_empty)
 
 			if (end == NULL || end == p + 1)
 				refuse_template(firing, template);
-			value = SPI_getvalue(firing->row, desc,
-								 column_number(firing, pnstrdup(p + 1, end - p - 1)));
+			value = column_text(firing, pnstrdup(p + 1, end - p - 1));
 			if (value != NULL)
-				appendStringInfoString(&text, value);
+				appendStringInfoString(&string, value);
 			else
 				any_null = true;
 			p = end;
 		}
 		else
-			appendStringInfoChar(&text, *p);
+			appendStringInfoChar(&string, *p);
 	}
-	return any_null && !nulls_empty ? NULL : text.data;
+	return any_null && !nulls_empty ? NULL : string.data;
 }
 
 /* The value of an option, filled in; NULL when not given or null. */
@@ -247,7 +268,7 @@ row_input(const Firing *firing)
 
 	if (name == NULL)
 		input = column_json(heap_copy_tuple_as_datum(firing->row, desc),
-						RelationGetForm(firing->relation)->reltype);
+							RelationGetForm(firing->relation)->reltype);
 	else
 	{
 		int			number = column_number(firing, name);

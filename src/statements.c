@@ -1,0 +1,262 @@
+/*
+ * statements.c
+ *	  Every SQL statement of the engine.
+ *
+ * All are saved generic plans with parameters.  They name every object and
+ * operator with its schema, so that no search_path can capture anything, and
+ * every one on a workflow-scoped table says shard = $n, so that the tables
+ * can be distributed; the few that are about all shards say so.
+ */
+#include "postgres.h"
+
+#include "store.h"
+
+#define EQ " OPERATOR(pg_catalog.=) "
+#define LT " OPERATOR(pg_catalog.<) "
+#define LE " OPERATOR(pg_catalog.<=) "
+#define GT " OPERATOR(pg_catalog.>) "
+
+/* The columns that make a WfiRun, in the order of read_run() */
+#define RUN_COLUMNS \
+	"shard, run_id, first_execution_run_id, original_execution_run_id, " \
+	"next_event_id, history_size, start_time, execution_time, close_time, " \
+	"last_event_time, first_task_time, wakeup_time, " \
+	"execution_expiration_time, run_expiration_time, " \
+	"task_scheduled_event_id, task_started_event_id, " \
+	"previous_started_event_id, task_scheduled_time, " \
+	"task_original_scheduled_time, task_started_time, task_token, " \
+	"task_attempt, signal_count, buffered_count, buffered_size, " \
+	"state_size, pending_timers, status::pg_catalog.text, is_current, " \
+	"cancel_requested, close_attempted, execution_timeout, run_timeout, " \
+	"task_timeout, reset_run_id, base_run_id, parent_run_id, " \
+	"parent_initiated_event_id, namespace, workflow_id, workflow_type, " \
+	"task_queue, parent_namespace, parent_workflow_id, create_request_id, " \
+	"cancel_request_id, task_identity"
+
+#define BY_CURRENT \
+	" FROM wf.execution WHERE shard" EQ "$1 AND workflow_id" EQ "$2" \
+	" AND namespace" EQ "$3 AND is_current"
+#define BY_RUN \
+	" FROM wf.execution WHERE shard" EQ "$1 AND run_id" EQ "$2"
+
+#define EVENT_COLUMNS \
+	"event_id, batch_id, event_time, event_type::pg_catalog.text, attributes"
+#define INSERT_EVENT \
+	"INSERT INTO wf.event (shard, run_id, event_id, batch_id, event_time, " \
+	"event_type, attributes) VALUES "
+
+/*
+ * Parameter types: i int4, l int8, u uuid, s text, t timestamptz, b bool,
+ * v interval, j jsonb, c "char"; capitals are arrays.
+ */
+const StatementDef wfi_statements[STATEMENTS] = {
+	[LOCK_CURRENT] = {
+		"SELECT " RUN_COLUMNS BY_CURRENT " FOR NO KEY UPDATE", "iss"
+	},
+	[LOCK_RUN] = {
+		"SELECT " RUN_COLUMNS BY_RUN " FOR NO KEY UPDATE", "iu"
+	},
+	[LOCK_RUN_SKIP] = {
+		"SELECT " RUN_COLUMNS BY_RUN " FOR NO KEY UPDATE SKIP LOCKED", "iu"
+	},
+	[READ_CURRENT] = {
+		"SELECT " RUN_COLUMNS BY_CURRENT, "iss"
+	},
+	[READ_RUN] = {
+		"SELECT " RUN_COLUMNS BY_RUN, "iu"
+	},
+	[READ_MEMO] = {
+		"SELECT memo, search_attributes" BY_RUN, "iu"
+	},
+	[RUN_EXISTS] = {
+		"SELECT 1" BY_RUN, "iu"
+	},
+	[INSERT_RUN] = {
+		"INSERT INTO wf.execution (shard, run_id, first_execution_run_id, "
+		"original_execution_run_id, next_event_id, history_size, start_time, "
+		"execution_time, close_time, last_event_time, first_task_time, "
+		"wakeup_time, execution_expiration_time, run_expiration_time, "
+		"task_scheduled_event_id, task_scheduled_time, "
+		"task_original_scheduled_time, task_attempt, signal_count, state_size, "
+		"status, is_current, execution_timeout, run_timeout, task_timeout, "
+		"namespace, workflow_id, workflow_type, task_queue, "
+		"create_request_id, memo, search_attributes) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
+		"$15, $16, $17, $18, $19, $20, $21::wf.status, $22, $23, $24, $25, "
+		"$26, $27, $28, $29, $30, $31, $32) ON CONFLICT DO NOTHING",
+		"iuuullttttttttlttiilsbvvvsssssjj"
+	},
+	[UPDATE_RUN] = {
+		/* what any transition may have changed */
+		"UPDATE wf.execution SET next_event_id = $3, history_size = $4, "
+		"close_time = $5, last_event_time = $6, first_task_time = $7, "
+		"wakeup_time = $8, task_scheduled_event_id = $9, "
+		"task_started_event_id = $10, previous_started_event_id = $11, "
+		"task_scheduled_time = $12, task_original_scheduled_time = $13, "
+		"task_started_time = $14, task_token = $15, task_attempt = $16, "
+		"task_identity = $17, signal_count = $18, buffered_count = $19, "
+		"buffered_size = $20, state_size = $21, pending_timers = $22, "
+		"status = $23::wf.status, cancel_requested = $24, "
+		"close_attempted = $25, cancel_request_id = $26, "
+		"memo = COALESCE($27, memo), "
+		"search_attributes = COALESCE($28, search_attributes)"
+		" WHERE shard" EQ "$1 AND run_id" EQ "$2",
+		"iullttttllltttuisiillisbbsjj"
+	},
+	[UNSET_CURRENT] = {
+		"UPDATE wf.execution SET is_current = false"
+		" WHERE shard" EQ "$1 AND run_id" EQ "$2", "iu"
+	},
+	[INSERT_EVENTS_1] = {
+		INSERT_EVENT "($1, $2, $3, $4, $5, $6::wf.event_type, $7)",
+		"iulltsj"
+	},
+	[INSERT_EVENTS_2] = {
+		INSERT_EVENT "($1, $2, $3, $4, $5, $6::wf.event_type, $7), "
+		"($1, $2, $8, $9, $10, $11::wf.event_type, $12)",
+		"iulltsjlltsj"
+	},
+	[INSERT_EVENTS_3] = {
+		INSERT_EVENT "($1, $2, $3, $4, $5, $6::wf.event_type, $7), "
+		"($1, $2, $8, $9, $10, $11::wf.event_type, $12), "
+		"($1, $2, $13, $14, $15, $16::wf.event_type, $17)",
+		"iulltsjlltsjlltsj"
+	},
+	[INSERT_EVENTS_4] = {
+		INSERT_EVENT "($1, $2, $3, $4, $5, $6::wf.event_type, $7), "
+		"($1, $2, $8, $9, $10, $11::wf.event_type, $12), "
+		"($1, $2, $13, $14, $15, $16::wf.event_type, $17), "
+		"($1, $2, $18, $19, $20, $21::wf.event_type, $22)",
+		"iulltsjlltsjlltsjlltsj"
+	},
+	[INSERT_EVENTS_ARRAY] = {
+		"INSERT INTO wf.event (shard, run_id, event_id, batch_id, event_time, "
+		"event_type, attributes) "
+		"SELECT $1, $2, e.event_id, e.batch_id, e.event_time, "
+		"e.event_type::wf.event_type, e.attributes "
+		"FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4), "
+		"pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7)) "
+		"AS e(event_id, batch_id, event_time, event_type, attributes)",
+		"iuLLTSJ"
+	},
+	[READ_EVENTS] = {
+		"SELECT " EVENT_COLUMNS " FROM wf.event WHERE shard" EQ "$1"
+		" AND run_id" EQ "$2 ORDER BY event_id", "iu"
+	},
+	[READ_EVENT] = {
+		"SELECT " EVENT_COLUMNS " FROM wf.event WHERE shard" EQ "$1"
+		" AND run_id" EQ "$2 AND event_id" EQ "$3", "iul"
+	},
+	[LAST_EVENT] = {
+		"SELECT " EVENT_COLUMNS " FROM wf.event WHERE shard" EQ "$1"
+		" AND run_id" EQ "$2 AND event_type" EQ "$3::wf.event_type"
+		" ORDER BY event_id DESC LIMIT 1", "ius"
+	},
+	[READ_BUFFER] = {
+		"SELECT event_time, event_type::pg_catalog.text, attributes "
+		"FROM wf.buffered_event WHERE shard" EQ "$1 AND run_id" EQ "$2 "
+		"ORDER BY position", "iu"
+	},
+	[INSERT_BUFFER] = {
+		"INSERT INTO wf.buffered_event (shard, run_id, position, event_time, "
+		"event_type, attributes) "
+		"VALUES ($1, $2, $3, $4, $5::wf.event_type, $6)", "iuitsj"
+	},
+	[CLEAR_BUFFER] = {
+		"DELETE FROM wf.buffered_event WHERE shard" EQ "$1 AND run_id" EQ "$2",
+		"iu"
+	},
+	[READ_TIMERS] = {
+		"SELECT timer_id, started_event_id, fire_time FROM wf.timer "
+		"WHERE shard" EQ "$1 AND run_id" EQ "$2 ORDER BY started_event_id",
+		"iu"
+	},
+	[INSERT_TIMER] = {
+		"INSERT INTO wf.timer (shard, run_id, timer_id, started_event_id, "
+		"fire_time) VALUES ($1, $2, $3, $4, $5)", "iuslt"
+	},
+	[DELETE_TIMER] = {
+		"DELETE FROM wf.timer WHERE shard" EQ "$1 AND run_id" EQ "$2"
+		" AND timer_id" EQ "$3", "ius"
+	},
+	[SEEN_SIGNAL] = {
+		"SELECT 1 FROM wf.signal_request WHERE shard" EQ "$1"
+		" AND run_id" EQ "$2 AND request_id" EQ "$3", "ius"
+	},
+	[INSERT_SIGNAL] = {
+		"INSERT INTO wf.signal_request (shard, run_id, request_id) "
+		"VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", "ius"
+	},
+	[INSERT_TASK] = {
+		"INSERT INTO wf.task (queue_id, shard, run_id, scheduled_event_id, "
+		"attempt, created_time, kind, namespace, task_queue) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)", "liulitcss"
+	},
+	[CLAIM_TASKS] = {
+		/* row comparison, for a plan along the index whatever the statistics */
+		"SELECT queue_id, task_id, shard, run_id, namespace, task_queue "
+		"FROM wf.task WHERE ROW(queue_id, task_id)" GT "ROW($1, $2) "
+		"AND queue_id" LE "$1 "
+		"ORDER BY queue_id, task_id, shard LIMIT $3 FOR UPDATE SKIP LOCKED",
+		"lll"
+	},
+	[DELETE_TASK] = {
+		"DELETE FROM wf.task WHERE queue_id" EQ "$1 AND task_id" EQ "$2"
+		" AND shard" EQ "$3", "lli"
+	},
+	[INSERT_WAKEUP] = {
+		"INSERT INTO wf.wakeup (shard, run_id, due_time) VALUES ($1, $2, $3) "
+		"ON CONFLICT DO NOTHING", "iut"
+	},
+	[CLAIM_WAKEUP] = {
+		"SELECT due_time, run_id, shard FROM wf.wakeup WHERE due_time" LE "$1 "
+		"AND ROW(due_time, run_id, shard)" GT "ROW($2, $3, $4) "
+		"ORDER BY due_time, run_id, shard LIMIT 1 FOR UPDATE SKIP LOCKED",
+		"ttui"
+	},
+	[DELETE_WAKEUP] = {
+		"DELETE FROM wf.wakeup WHERE shard" EQ "$1 AND run_id" EQ "$2"
+		" AND due_time" EQ "$3", "iut"
+	},
+	[NEXT_WAKEUP] = {
+		"SELECT due_time FROM wf.wakeup ORDER BY due_time LIMIT 1", ""
+	},
+	[RENOTIFY] = {
+		/* the oldest task of each queue, by skipping from queue to queue */
+		"WITH RECURSIVE q AS ("
+		"(SELECT queue_id, kind, task_queue, shard, created_time "
+		"FROM wf.task ORDER BY queue_id, task_id, shard LIMIT 1) "
+		"UNION ALL "
+		"SELECT n.queue_id, n.kind, n.task_queue, n.shard, n.created_time "
+		"FROM q CROSS JOIN LATERAL "
+		"(SELECT t.queue_id, t.kind, t.task_queue, t.shard, t.created_time "
+		"FROM wf.task t WHERE t.queue_id" GT "q.queue_id "
+		"ORDER BY t.queue_id, t.task_id, t.shard LIMIT 1) n) "
+		"SELECT kind, task_queue, shard FROM q WHERE created_time" LT "$1",
+		"t"
+	},
+	[NAMESPACE_EXISTS] = {
+		"SELECT 1 FROM wf.namespace WHERE name" EQ "$1", "s"
+	},
+	[NAMESPACE_IN_USE] = {
+		/* over all shards; only wf_drop_namespace() asks */
+		"SELECT 1 FROM wf.execution WHERE namespace" EQ "$1 LIMIT 1", "s"
+	},
+	[DESCRIBE_NAMESPACE] = {
+		"SELECT pg_catalog.jsonb_build_object('name', name, "
+		"'retention', retention, 'description', description, "
+		"'created_time', created_time) FROM wf.namespace WHERE name" EQ "$1",
+		"s"
+	},
+	[INSERT_NAMESPACE] = {
+		"INSERT INTO wf.namespace (name, retention, description) "
+		"VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", "svs"
+	},
+	[LOCK_EXECUTIONS] = {
+		/* waits for starts under way, and keeps new ones out */
+		"LOCK TABLE wf.execution IN SHARE MODE", ""
+	},
+	[DELETE_NAMESPACE] = {
+		"DELETE FROM wf.namespace WHERE name" EQ "$1", "s"
+	},
+};

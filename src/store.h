@@ -1,0 +1,161 @@
+/*
+ * store.h
+ *	  Inside of the store: its statements, and how they are executed.
+ *
+ * Only statements.c and store*.c include this; the rest of the engine calls
+ * the wfi_store_... functions of workflow_interrupt.h.
+ */
+#ifndef WFI_STORE_H
+#define WFI_STORE_H
+
+#include "executor/spi.h"
+#include "utils/builtins.h"
+
+#include "workflow_interrupt.h"
+
+/* Columns of a run in statements.c, read by store.c */
+#define RUN_NCOLUMNS 47
+
+/* How many events one statement inserts without arrays */
+#define MAX_EVENT_ROWS 4
+
+typedef enum Statement
+{
+	LOCK_CURRENT,
+	LOCK_RUN,
+	LOCK_RUN_SKIP,
+	READ_CURRENT,
+	READ_RUN,
+	READ_MEMO,
+	RUN_EXISTS,
+	INSERT_RUN,
+	UPDATE_RUN,
+	UNSET_CURRENT,
+	INSERT_EVENTS_1,
+	INSERT_EVENTS_2,
+	INSERT_EVENTS_3,
+	INSERT_EVENTS_4,
+	INSERT_EVENTS_ARRAY,
+	READ_EVENTS,
+	READ_EVENT,
+	LAST_EVENT,
+	READ_BUFFER,
+	INSERT_BUFFER,
+	CLEAR_BUFFER,
+	READ_TIMERS,
+	INSERT_TIMER,
+	DELETE_TIMER,
+	SEEN_SIGNAL,
+	INSERT_SIGNAL,
+	INSERT_TASK,
+	CLAIM_TASKS,
+	DELETE_TASK,
+	INSERT_WAKEUP,
+	CLAIM_WAKEUP,
+	DELETE_WAKEUP,
+	NEXT_WAKEUP,
+	RENOTIFY,
+	NAMESPACE_EXISTS,
+	NAMESPACE_IN_USE,
+	DESCRIBE_NAMESPACE,
+	INSERT_NAMESPACE,
+	LOCK_EXECUTIONS,
+	DELETE_NAMESPACE,
+	STATEMENTS					/* how many there are */
+} Statement;
+
+#define MAX_PARAMS 48
+
+typedef struct StatementDef
+{
+	const char *sql;
+	const char *types;			/* one letter a parameter, see param_type() */
+} StatementDef;
+
+extern const StatementDef wfi_statements[STATEMENTS];
+
+/* Parameters of one execution */
+typedef struct Params
+{
+	int			n;
+	Datum		values[MAX_PARAMS];
+	char		nulls[MAX_PARAMS];
+} Params;
+
+static inline void
+put(Params *params, Datum value)
+{
+	params->values[params->n] = value;
+	params->nulls[params->n++] = ' ';
+}
+
+static inline void
+put_null(Params *params)
+{
+	params->values[params->n] = (Datum) 0;
+	params->nulls[params->n++] = 'n';
+}
+
+/* NULL for a NULL pointer */
+static inline void
+put_text(Params *params, const char *value)
+{
+	if (value)
+		put(params, CStringGetTextDatum(value));
+	else
+		put_null(params);
+}
+
+/* NULL for a NULL pointer */
+static inline void
+put_pointer(Params *params, const void *value)
+{
+	if (value)
+		put(params, PointerGetDatum(value));
+	else
+		put_null(params);
+}
+
+/* NULL for WFI_NEVER */
+static inline void
+put_time(Params *params, TimestampTz value)
+{
+	if (value != WFI_NEVER)
+		put(params, TimestampTzGetDatum(value));
+	else
+		put_null(params);
+}
+
+/* An interval, NULL for 0 */
+static inline void
+put_usecs(Params *params, int64 usecs)
+{
+	if (usecs != 0)
+	{
+		Interval   *interval = palloc0(sizeof(Interval));
+
+		interval->time = usecs;
+		put(params, IntervalPGetDatum(interval));
+	}
+	else
+		put_null(params);
+}
+
+/* The first two parameters of nearly all statements */
+static inline void
+put_run(Params *params, int32 shard, const pg_uuid_t *run_id)
+{
+	params->n = 0;
+	put(params, Int32GetDatum(shard));
+	put(params, UUIDPGetDatum(run_id));
+}
+
+/* Execute a statement; the number of rows it returned or changed. */
+extern uint64 wfi_store_execute(Statement statement, Params *params,
+								int expected);
+
+/* As wfi_store_execute(), for statements that must hit exactly one row. */
+extern void wfi_store_execute_one(Statement statement, Params *params,
+								  int expected);
+
+#endif							/* WFI_STORE_H */

@@ -1,0 +1,557 @@
+/*
+ * store_parts.c
+ *	  Rows of everything but the runs themselves: events, buffered events,
+ *	  timers, signals seen, tasks, wake-ups, namespaces.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+
+#include "store.h"
+
+/* More events than a statement has parameters for, as arrays. */
+static void
+insert_event_array(const WfiRun *run)
+{
+	int			n = list_length(run->events);
+	Datum	   *ids = palloc(n * sizeof(Datum));
+	Datum	   *batches = palloc(n * sizeof(Datum));
+	Datum	   *times = palloc(n * sizeof(Datum));
+	Datum	   *types = palloc(n * sizeof(Datum));
+	Datum	   *attributes = palloc(n * sizeof(Datum));
+	Params		params;
+	int			i = 0;
+	ListCell   *lc;
+
+	foreach(lc, run->events)
+	{
+		const WfiEvent *event = lfirst(lc);
+
+		ids[i] = Int64GetDatum(event->event_id);
+		batches[i] = Int64GetDatum(event->batch_id);
+		times[i] = TimestampTzGetDatum(event->event_time);
+		types[i] = CStringGetTextDatum(wfi_event_name(event->type));
+		attributes[i] = PointerGetDatum(event->attributes);
+		i++;
+	}
+	put_run(&params, run->shard, &run->run_id);
+	put_pointer(&params, construct_array(ids, n, INT8OID, sizeof(int64),
+										 FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	put_pointer(&params, construct_array(batches, n, INT8OID, sizeof(int64),
+										 FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	put_pointer(&params, construct_array(times, n, TIMESTAMPTZOID,
+										 sizeof(TimestampTz), FLOAT8PASSBYVAL,
+										 TYPALIGN_DOUBLE));
+	put_pointer(&params, construct_array(types, n, TEXTOID, -1, false,
+										 TYPALIGN_INT));
+	put_pointer(&params, construct_array(attributes, n, JSONBOID, -1, false,
+										 TYPALIGN_INT));
+	if (wfi_store_execute(INSERT_EVENTS_ARRAY, &params, SPI_OK_INSERT) != n)
+		elog(ERROR, "could not store %d events", n);
+}
+
+/* Append the operation's events to the history. */
+void
+wfi_store_events(const WfiRun *run)
+{
+	int			n = list_length(run->events);
+	Params		params;
+	ListCell   *lc;
+
+	if (n == 0)
+		return;
+	if (n > MAX_EVENT_ROWS)
+	{
+		insert_event_array(run);
+		return;
+	}
+	put_run(&params, run->shard, &run->run_id);
+	foreach(lc, run->events)
+	{
+		const WfiEvent *event = lfirst(lc);
+
+		put(&params, Int64GetDatum(event->event_id));
+		put(&params, Int64GetDatum(event->batch_id));
+		put(&params, TimestampTzGetDatum(event->event_time));
+		put_text(&params, wfi_event_name(event->type));
+		put(&params, PointerGetDatum(event->attributes));
+	}
+	if (wfi_store_execute(INSERT_EVENTS_1 + n - 1, &params, SPI_OK_INSERT) != n)
+		elog(ERROR, "could not store %d events", n);
+}
+
+/* An event from a row with EVENT_COLUMNS. */
+static void
+read_event(HeapTuple tuple, TupleDesc desc, WfiEvent *event)
+{
+	Datum		values[5];
+	bool		nulls[5];
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	event->event_id = DatumGetInt64(values[0]);
+	event->batch_id = DatumGetInt64(values[1]);
+	event->event_time = DatumGetTimestampTz(values[2]);
+	event->type = wfi_event_type(TextDatumGetCString(values[3]));
+	event->attributes = DatumGetJsonbP(values[4]);
+}
+
+/* Hand every event of a run, in order, to the callback. */
+void
+wfi_store_read_events(int32 shard, const pg_uuid_t *run_id,
+					  WfiEventCallback callback, void *arg)
+{
+	Params		params;
+	SPITupleTable *table;
+	uint64		rows;
+
+	put_run(&params, shard, run_id);
+	rows = wfi_store_execute(READ_EVENTS, &params, SPI_OK_SELECT);
+	table = SPI_tuptable;
+	for (uint64 i = 0; i < rows; i++)
+	{
+		WfiEvent	event;
+
+		read_event(table->vals[i], table->tupdesc, &event);
+		callback(&event, arg);
+	}
+	SPI_freetuptable(table);
+}
+
+/* One event of a run, or NULL. */
+WfiEvent *
+wfi_store_read_event(int32 shard, const pg_uuid_t *run_id, int64 event_id)
+{
+	Params		params;
+	WfiEvent   *event;
+
+	put_run(&params, shard, run_id);
+	put(&params, Int64GetDatum(event_id));
+	if (wfi_store_execute(READ_EVENT, &params, SPI_OK_SELECT) == 0)
+		return NULL;
+	event = palloc(sizeof(WfiEvent));
+	read_event(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, event);
+	return event;
+}
+
+/* The last event of that type in a run's history, or NULL. */
+WfiEvent *
+wfi_store_last_event(const WfiRun *run, WfiEventType type)
+{
+	Params		params;
+	WfiEvent   *event;
+
+	put_run(&params, run->shard, &run->run_id);
+	put_text(&params, wfi_event_name(type));
+	if (wfi_store_execute(LAST_EVENT, &params, SPI_OK_SELECT) == 0)
+		return NULL;
+	event = palloc(sizeof(WfiEvent));
+	read_event(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, event);
+	return event;
+}
+
+/* The stored buffered events of a run, in order of arrival. */
+List *
+wfi_store_read_buffer(const WfiRun *run)
+{
+	List	   *events = NIL;
+	Params		params;
+	SPITupleTable *table;
+	uint64		rows;
+
+	put_run(&params, run->shard, &run->run_id);
+	rows = wfi_store_execute(READ_BUFFER, &params, SPI_OK_SELECT);
+	table = SPI_tuptable;
+	for (uint64 i = 0; i < rows; i++)
+	{
+		WfiEvent   *event = palloc0(sizeof(WfiEvent));
+		Datum		values[3];
+		bool		nulls[3];
+
+		heap_deform_tuple(table->vals[i], table->tupdesc, values, nulls);
+		event->event_time = DatumGetTimestampTz(values[0]);
+		event->type = wfi_event_type(TextDatumGetCString(values[1]));
+		event->attributes = DatumGetJsonbPCopy(values[2]);
+		events = lappend(events, event);
+	}
+	SPI_freetuptable(table);
+	return events;
+}
+
+/*
+ * Store the operation's new buffered events; run->buffered_count says how
+ * many were there before.
+ */
+void
+wfi_store_append_buffer(const WfiRun *run)
+{
+	int			position = run->buffered_count;
+	ListCell   *lc;
+
+	foreach(lc, run->buffer)
+	{
+		const WfiEvent *event = lfirst(lc);
+		Params		params;
+
+		/* when the buffer was loaded, the stored ones come first */
+		if (run->buffer_loaded &&
+			foreach_current_index(lc) < run->buffered_count)
+			continue;
+		put_run(&params, run->shard, &run->run_id);
+		put(&params, Int32GetDatum(position++));
+		put(&params, TimestampTzGetDatum(event->event_time));
+		put_text(&params, wfi_event_name(event->type));
+		put(&params, PointerGetDatum(event->attributes));
+		wfi_store_execute_one(INSERT_BUFFER, &params, SPI_OK_INSERT);
+	}
+}
+
+/* Forget the stored buffered events. */
+void
+wfi_store_clear_buffer(const WfiRun *run)
+{
+	Params		params;
+
+	put_run(&params, run->shard, &run->run_id);
+	wfi_store_execute(CLEAR_BUFFER, &params, SPI_OK_DELETE);
+}
+
+/* The stored timers of a run. */
+List *
+wfi_store_read_timers(const WfiRun *run)
+{
+	List	   *timers = NIL;
+	Params		params;
+	SPITupleTable *table;
+	uint64		rows;
+
+	put_run(&params, run->shard, &run->run_id);
+	rows = wfi_store_execute(READ_TIMERS, &params, SPI_OK_SELECT);
+	table = SPI_tuptable;
+	for (uint64 i = 0; i < rows; i++)
+	{
+		WfiTimer   *timer = palloc(sizeof(WfiTimer));
+		Datum		values[3];
+		bool		nulls[3];
+
+		heap_deform_tuple(table->vals[i], table->tupdesc, values, nulls);
+		timer->timer_id = TextDatumGetCString(values[0]);
+		timer->started_event_id = DatumGetInt64(values[1]);
+		timer->fire_time = DatumGetTimestampTz(values[2]);
+		timer->stored = true;
+		timers = lappend(timers, timer);
+	}
+	SPI_freetuptable(table);
+	return timers;
+}
+
+/* Store what the operation did to the run's timers. */
+void
+wfi_store_timers(const WfiRun *run)
+{
+	Params		params;
+	ListCell   *lc;
+
+	foreach(lc, run->removed_timers)
+	{
+		put_run(&params, run->shard, &run->run_id);
+		put_text(&params, lfirst(lc));
+		wfi_store_execute_one(DELETE_TIMER, &params, SPI_OK_DELETE);
+	}
+	foreach(lc, run->timers)
+	{
+		WfiTimer   *timer = lfirst(lc);
+
+		if (timer->stored)
+			continue;
+		put_run(&params, run->shard, &run->run_id);
+		put_text(&params, timer->timer_id);
+		put(&params, Int64GetDatum(timer->started_event_id));
+		put(&params, TimestampTzGetDatum(timer->fire_time));
+		wfi_store_execute_one(INSERT_TIMER, &params, SPI_OK_INSERT);
+		timer->stored = true;
+	}
+}
+
+/* Has the run seen a signal with this request id? */
+bool
+wfi_store_seen_signal(const WfiRun *run, const char *request_id)
+{
+	Params		params;
+
+	put_run(&params, run->shard, &run->run_id);
+	put_text(&params, request_id);
+	return wfi_store_execute(SEEN_SIGNAL, &params, SPI_OK_SELECT) > 0;
+}
+
+/* Remember the request ids of the operation's signals. */
+void
+wfi_store_signal_requests(const WfiRun *run)
+{
+	ListCell   *lc;
+
+	foreach(lc, run->signal_requests)
+	{
+		Params		params;
+
+		put_run(&params, run->shard, &run->run_id);
+		put_text(&params, lfirst(lc));
+		wfi_store_execute(INSERT_SIGNAL, &params, SPI_OK_INSERT);
+	}
+}
+
+static void
+insert_task(int64 queue_id, int32 shard, const pg_uuid_t *run_id,
+			int64 scheduled_event_id, int32 attempt, TimestampTz now,
+			char kind, const char *namespace, const char *task_queue)
+{
+	Params		params = {0};
+
+	put(&params, Int64GetDatum(queue_id));
+	put(&params, Int32GetDatum(shard));
+	put(&params, UUIDPGetDatum(run_id));
+	put(&params, Int64GetDatum(scheduled_event_id));
+	put(&params, Int32GetDatum(attempt));
+	put(&params, TimestampTzGetDatum(now));
+	put(&params, CharGetDatum(kind));
+	put_text(&params, namespace);
+	put_text(&params, task_queue);
+	wfi_store_execute_one(INSERT_TASK, &params, SPI_OK_INSERT);
+}
+
+/* Put the run's pending workflow task into its queue. */
+void
+wfi_store_insert_task(const WfiRun *run)
+{
+	insert_task(wfi_queue_id(WFI_TASK_WORKFLOW, run->namespace,
+							 run->task_queue),
+				run->shard, &run->run_id, run->task_scheduled_event_id,
+				run->task_attempt, run->now, WFI_TASK_WORKFLOW,
+				run->namespace, run->task_queue);
+}
+
+/*
+ * Take up to so many tasks out of a queue, oldest first; tasks that somebody
+ * else is taking are passed over.
+ */
+List *
+wfi_store_claim_tasks(char kind, const char *namespace,
+					  const char *task_queue, int32 most)
+{
+	List	   *tasks = NIL;
+	Params		params = {0};
+	int64		queue_id = wfi_queue_id(kind, namespace, task_queue);
+	int64		after = PG_INT64_MIN;
+	uint64		rows;
+	int64		wanted;
+	ListCell   *lc;
+
+	do
+	{
+		SPITupleTable *table;
+
+		wanted = most - list_length(tasks);
+
+		params.n = 0;
+		put(&params, Int64GetDatum(queue_id));
+		put(&params, Int64GetDatum(after));
+		put(&params, Int64GetDatum(wanted));
+		rows = wfi_store_execute(CLAIM_TASKS, &params, SPI_OK_SELECT);
+		table = SPI_tuptable;
+		for (uint64 i = 0; i < rows; i++)
+		{
+			WfiTask    *task = palloc(sizeof(WfiTask));
+			Datum		values[6];
+			bool		nulls[6];
+
+			heap_deform_tuple(table->vals[i], table->tupdesc, values, nulls);
+			task->queue_id = DatumGetInt64(values[0]);
+			task->task_id = DatumGetInt64(values[1]);
+			task->shard = DatumGetInt32(values[2]);
+			task->run_id = *DatumGetUUIDP(values[3]);
+			after = task->task_id;
+			/* another queue's, should two ever have one hash */
+			if (strcmp(TextDatumGetCString(values[4]), namespace) == 0 &&
+				strcmp(TextDatumGetCString(values[5]), task_queue) == 0)
+				tasks = lappend(tasks, task);
+		}
+		SPI_freetuptable(table);
+	} while (list_length(tasks) < most && rows == wanted);
+
+	foreach(lc, tasks)
+	{
+		WfiTask    *task = lfirst(lc);
+
+		params.n = 0;
+		put(&params, Int64GetDatum(task->queue_id));
+		put(&params, Int64GetDatum(task->task_id));
+		put(&params, Int32GetDatum(task->shard));
+		wfi_store_execute_one(DELETE_TASK, &params, SPI_OK_DELETE);
+	}
+	return tasks;
+}
+
+/* Put a claimed task back, at the end of its queue. */
+void
+wfi_store_return_task(const WfiTask *task, char kind, const char *namespace,
+					  const char *task_queue, TimestampTz now)
+{
+	insert_task(task->queue_id, task->shard, &task->run_id, 0, 0, now, kind,
+				namespace, task_queue);
+}
+
+/* The driver must look at this run no later than then. */
+void
+wfi_store_insert_wakeup(int32 shard, const pg_uuid_t *run_id,
+						TimestampTz due_time)
+{
+	Params		params;
+
+	put_run(&params, shard, run_id);
+	put(&params, TimestampTzGetDatum(due_time));
+	wfi_store_execute(INSERT_WAKEUP, &params, SPI_OK_INSERT);
+}
+
+/*
+ * Lock the first due wake-up behind *after that nobody else holds; false when
+ * there is none.
+ */
+bool
+wfi_store_claim_wakeup(TimestampTz now, const WfiWakeup *after,
+					   WfiWakeup *wakeup)
+{
+	Params		params = {0};
+	SPITupleTable *table;
+	Datum		values[3];
+	bool		nulls[3];
+
+	put(&params, TimestampTzGetDatum(now));
+	put(&params, TimestampTzGetDatum(after->due_time));
+	put(&params, UUIDPGetDatum(&after->run_id));
+	put(&params, Int32GetDatum(after->shard));
+	if (wfi_store_execute(CLAIM_WAKEUP, &params, SPI_OK_SELECT) == 0)
+		return false;
+	table = SPI_tuptable;
+	heap_deform_tuple(table->vals[0], table->tupdesc, values, nulls);
+	wakeup->due_time = DatumGetTimestampTz(values[0]);
+	wakeup->run_id = *DatumGetUUIDP(values[1]);
+	wakeup->shard = DatumGetInt32(values[2]);
+	SPI_freetuptable(table);
+	return true;
+}
+
+/* Remove a wake-up, if it is still there. */
+void
+wfi_store_delete_wakeup(const WfiWakeup *wakeup)
+{
+	Params		params;
+
+	put_run(&params, wakeup->shard, &wakeup->run_id);
+	put(&params, TimestampTzGetDatum(wakeup->due_time));
+	wfi_store_execute(DELETE_WAKEUP, &params, SPI_OK_DELETE);
+}
+
+/* When is the first wake-up due?  WFI_NEVER when there is none. */
+TimestampTz
+wfi_store_next_wakeup(void)
+{
+	Params		params = {0};
+	bool		isnull;
+	Datum		due;
+
+	if (wfi_store_execute(NEXT_WAKEUP, &params, SPI_OK_SELECT) == 0)
+		return WFI_NEVER;
+	due = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+						&isnull);
+	return DatumGetTimestampTz(due);
+}
+
+/* Notify queues whose oldest task was created before; how many. */
+int
+wfi_store_renotify(TimestampTz created_before)
+{
+	Params		params = {0};
+	SPITupleTable *table;
+	uint64		rows;
+
+	put(&params, TimestampTzGetDatum(created_before));
+	rows = wfi_store_execute(RENOTIFY, &params, SPI_OK_SELECT);
+	table = SPI_tuptable;
+	for (uint64 i = 0; i < rows; i++)
+	{
+		Datum		values[3];
+		bool		nulls[3];
+
+		heap_deform_tuple(table->vals[i], table->tupdesc, values, nulls);
+		wfi_notify_queue(DatumGetChar(values[0]) == WFI_TASK_WORKFLOW ?
+						 WFI_CHANNEL_WORKFLOW : WFI_CHANNEL_ACTIVITY,
+						 TextDatumGetCString(values[1]),
+						 DatumGetInt32(values[2]));
+	}
+	SPI_freetuptable(table);
+	return (int) rows;
+}
+
+static uint64
+execute_named(Statement statement, const char *name, int expected)
+{
+	Params		params = {0};
+
+	put_text(&params, name);
+	return wfi_store_execute(statement, &params, expected);
+}
+
+/* Is there such a namespace? */
+bool
+wfi_store_namespace_exists(const char *name)
+{
+	return execute_named(NAMESPACE_EXISTS, name, SPI_OK_SELECT) > 0;
+}
+
+/*
+ * Are there runs in this namespace?  Afterwards, until the end of the
+ * transaction, nobody can start one.
+ */
+bool
+wfi_store_namespace_in_use(const char *name)
+{
+	Params		params = {0};
+
+	wfi_store_execute(LOCK_EXECUTIONS, &params, SPI_OK_UTILITY);
+	return execute_named(NAMESPACE_IN_USE, name, SPI_OK_SELECT) > 0;
+}
+
+/* A namespace as a JSON object, or NULL. */
+Jsonb *
+wfi_store_describe_namespace(const char *name)
+{
+	bool		isnull;
+	Datum		value;
+
+	if (execute_named(DESCRIBE_NAMESPACE, name, SPI_OK_SELECT) == 0)
+		return NULL;
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+						  &isnull);
+	return DatumGetJsonbP(value);
+}
+
+/* Make a namespace; false when it exists. */
+bool
+wfi_store_create_namespace(const char *name, const Interval *retention,
+						   const char *description)
+{
+	Params		params = {0};
+
+	put_text(&params, name);
+	put_pointer(&params, retention);
+	put_text(&params, description);
+	return wfi_store_execute(INSERT_NAMESPACE, &params, SPI_OK_INSERT) == 1;
+}
+
+/* Remove a namespace; false when there is none. */
+bool
+wfi_store_drop_namespace(const char *name)
+{
+	return execute_named(DELETE_NAMESPACE, name, SPI_OK_DELETE) == 1;
+}
