@@ -388,7 +388,7 @@ CREATE FUNCTION wf_start(
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION wf_start(text, text, jsonb, text, text, text, interval, interval, interval, interval, jsonb, text, jsonb, jsonb, text, text, text) IS
-	'starts a workflow and returns its run id; id_reuse_policy (when the current run is closed): AllowDuplicate, AllowDuplicateFailedOnly, RejectDuplicate, TerminateIfRunning; id_conflict_policy (when it is open): Fail, UseExisting, TerminateExisting; a repeated request_id returns the run it made; NULL time-outs mean none, NULL task_timeout the default; errors: WF004 already started (detail names the run), WF002 unknown namespace, WF009 a payload over the limit, 0A000 retry_policy or cron_schedule given, 22004, 22023';
+	'starts a workflow and returns its run id; id_reuse_policy (when the current run is closed): AllowDuplicate, AllowDuplicateFailedOnly, RejectDuplicate, TerminateIfRunning; id_conflict_policy (when it is open): Fail, UseExisting, TerminateExisting; a repeated request_id returns the run it made; NULL time-outs mean none, NULL task_timeout the default; a run time-out is capped by the execution time-out, a task time-out by the run time-out and by 2 minutes; errors: WF004 already started (detail names the run), WF002 unknown namespace, WF009 a payload over the limit, 0A000 retry_policy or cron_schedule given, 22004, 22023';
 
 CREATE FUNCTION wf_signal(
 	workflow_id text,

@@ -48,4 +48,11 @@ WaitEventExtensionNew(const char *wait_event_name)
 
 #endif
 
+#if PG_VERSION_NUM < 180000
+
+/* It went to the front of the declaration, where older compilers accept it. */
+#define pg_noreturn pg_attribute_noreturn()
+
+#endif
+
 #endif							/* WFI_COMPAT_H */

@@ -77,7 +77,7 @@ typedef struct FireState
 	TimestampTz until;			/* when to try this one again */
 } FireState;
 
-PGDLLEXPORT void wfi_driver_main(Datum main_arg) pg_attribute_noreturn();
+pg_noreturn PGDLLEXPORT void wfi_driver_main(Datum main_arg);
 
 static MemoryContext cycle_context = NULL;
 static HTAB *failures = NULL;

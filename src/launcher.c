@@ -49,7 +49,7 @@
 #define MIN_BACKOFF_MS		5000
 #define MAX_BACKOFF_MS		60000
 
-PGDLLEXPORT void wfi_launcher_main(Datum main_arg) pg_attribute_noreturn();
+pg_noreturn PGDLLEXPORT void wfi_launcher_main(Datum main_arg);
 
 /* Drivers this process has registered, by entry; NULL: none or ended. */
 static BackgroundWorkerHandle *handles[WFI_MAX_DATABASES];

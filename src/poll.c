@@ -6,6 +6,7 @@
 
 #include "funcapi.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
 #include "workflow_interrupt.h"
@@ -52,8 +53,8 @@ emit_task(ReturnSetInfo *rsinfo, WfiRun *run)
  * when that was done; *busy says that somebody else holds the run.
  */
 static bool
-start_claimed(const WfiTask *task, const char *identity,
-			  ReturnSetInfo *rsinfo, bool *busy)
+start_task(const WfiTask *task, const char *identity,
+		   ReturnSetInfo *rsinfo, bool *busy)
 {
 	WfiRun	   *run = wfi_store_lock_run(task->shard, &task->run_id, true);
 
@@ -72,6 +73,22 @@ start_claimed(const WfiTask *task, const char *identity,
 		return false;
 	emit_task(rsinfo, run);
 	return true;
+}
+
+/* start_task() in memory of its own, as histories can be large. */
+static bool
+start_claimed(const WfiTask *task, const char *identity,
+			  ReturnSetInfo *rsinfo, bool *busy)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "workflow task",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	bool		started = start_task(task, identity, rsinfo, busy);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return started;
 }
 
 /* wf_poll_workflow_task(task_queue, max_tasks, namespace, identity) */

@@ -86,37 +86,11 @@ wfi_event_name(WfiEventType type)
 	return event_info[type].name;
 }
 
-/* Event type of a label. */
-WfiEventType
-wfi_event_type(const char *name)
-{
-	for (int i = 0; i < WFI_EVENT_TYPES; i++)
-	{
-		if (strcmp(event_info[i].name, name) == 0)
-			return (WfiEventType) i;
-	}
-	elog(ERROR, "unknown event type \"%s\"", name);
-	return WFI_EVENT_TYPES;		/* keep compiler quiet */
-}
-
 /* Label of a status. */
 const char *
 wfi_status_name(WfiStatus status)
 {
 	return status_names[status];
-}
-
-/* Status of a label. */
-WfiStatus
-wfi_status(const char *name)
-{
-	for (int i = 0; i < (int) lengthof(status_names); i++)
-	{
-		if (strcmp(status_names[i], name) == 0)
-			return (WfiStatus) i;
-	}
-	elog(ERROR, "unknown status \"%s\"", name);
-	return WFI_RUNNING;			/* keep compiler quiet */
 }
 
 /* Does an event of this type wait while a workflow task is started? */
@@ -230,6 +204,7 @@ wfi_reduce(WfiRun *run, const WfiEvent *event)
 			break;
 		case WFI_EV_CANCEL_REQUESTED:
 			run->cancel_requested = true;
+			run->first_task_time = WFI_NEVER;	/* no delay for cancels */
 			break;
 		case WFI_EV_SIGNALED:
 			run->signal_count++;

@@ -71,7 +71,8 @@ check_owner(WfiRun *run, const char *namespace, const char *workflow_id)
 
 /*
  * Lock a run: the given one, or the current one when run_id is NULL.  When
- * there is none: an error, or NULL with missing_ok.
+ * there is none: an error, or NULL with missing_ok.  That the namespace is
+ * missing is never ok.
  */
 WfiRun *
 wfi_run_lock_target(const char *namespace, const char *workflow_id,
@@ -89,8 +90,12 @@ wfi_run_lock_target(const char *namespace, const char *workflow_id,
 		if (run != NULL)
 			wfi_run_touch(run);
 	}
-	if (run == NULL && !missing_ok)
-		wfi_error_not_found(namespace, workflow_id, run_id);
+	if (run == NULL)
+	{
+		if (!missing_ok)
+			wfi_error_not_found(namespace, workflow_id, run_id);
+		wfi_check_namespace(namespace);
+	}
 	return run;
 }
 

@@ -322,10 +322,9 @@ read_start(FunctionCallInfo fcinfo, int n, WfiStart *start)
 {
 	start->task_queue = PG_ARGISNULL(n) ? pstrdup("default") :
 		wfi_arg_id(fcinfo, n, "task_queue");
-	start->id_reuse_policy = wfi_arg_optional_id(fcinfo, n + 1,
-												 "id_reuse_policy");
-	start->id_conflict_policy = wfi_arg_optional_id(fcinfo, n + 2,
-													"id_conflict_policy");
+	start->id_reuse_policy = wfi_arg_text(fcinfo, n + 1, "id_reuse_policy");
+	start->id_conflict_policy = wfi_arg_text(fcinfo, n + 2,
+											 "id_conflict_policy");
 	start->execution_timeout = wfi_arg_timeout(fcinfo, n + 3,
 											   "execution_timeout");
 	start->run_timeout = wfi_arg_timeout(fcinfo, n + 4, "run_timeout");

@@ -16,31 +16,14 @@
 #define LE " OPERATOR(pg_catalog.<=) "
 #define GT " OPERATOR(pg_catalog.>) "
 
-/* The columns that make a WfiRun, in the order of read_run() */
-#define RUN_COLUMNS \
-	"shard, run_id, first_execution_run_id, original_execution_run_id, " \
-	"next_event_id, history_size, start_time, execution_time, close_time, " \
-	"last_event_time, first_task_time, wakeup_time, " \
-	"execution_expiration_time, run_expiration_time, " \
-	"task_scheduled_event_id, task_started_event_id, " \
-	"previous_started_event_id, task_scheduled_time, " \
-	"task_original_scheduled_time, task_started_time, task_token, " \
-	"task_attempt, signal_count, buffered_count, buffered_size, " \
-	"state_size, pending_timers, status::pg_catalog.text, is_current, " \
-	"cancel_requested, close_attempted, execution_timeout, run_timeout, " \
-	"task_timeout, reset_run_id, base_run_id, parent_run_id, " \
-	"parent_initiated_event_id, namespace, workflow_id, workflow_type, " \
-	"task_queue, parent_namespace, parent_workflow_id, create_request_id, " \
-	"cancel_request_id, task_identity"
-
 #define BY_CURRENT \
-	" FROM wf.execution WHERE shard" EQ "$1 AND workflow_id" EQ "$2" \
-	" AND namespace" EQ "$3 AND is_current"
+	" FROM wf.execution AS e WHERE e.shard" EQ "$1 AND e.workflow_id" EQ "$2" \
+	" AND e.namespace" EQ "$3 AND e.is_current"
 #define BY_RUN \
-	" FROM wf.execution WHERE shard" EQ "$1 AND run_id" EQ "$2"
+	" FROM wf.execution AS e WHERE e.shard" EQ "$1 AND e.run_id" EQ "$2"
 
 #define EVENT_COLUMNS \
-	"event_id, batch_id, event_time, event_type::pg_catalog.text, attributes"
+	"event_id, batch_id, event_time, event_type, attributes"
 #define INSERT_EVENT \
 	"INSERT INTO wf.event (shard, run_id, event_id, batch_id, event_time, " \
 	"event_type, attributes) VALUES "
@@ -51,19 +34,19 @@
  */
 const StatementDef wfi_statements[STATEMENTS] = {
 	[LOCK_CURRENT] = {
-		"SELECT " RUN_COLUMNS BY_CURRENT " FOR NO KEY UPDATE", "iss"
+		"SELECT e" BY_CURRENT " FOR NO KEY UPDATE", "iss"
 	},
 	[LOCK_RUN] = {
-		"SELECT " RUN_COLUMNS BY_RUN " FOR NO KEY UPDATE", "iu"
+		"SELECT e" BY_RUN " FOR NO KEY UPDATE", "iu"
 	},
 	[LOCK_RUN_SKIP] = {
-		"SELECT " RUN_COLUMNS BY_RUN " FOR NO KEY UPDATE SKIP LOCKED", "iu"
+		"SELECT e" BY_RUN " FOR NO KEY UPDATE SKIP LOCKED", "iu"
 	},
 	[READ_CURRENT] = {
-		"SELECT " RUN_COLUMNS BY_CURRENT, "iss"
+		"SELECT e" BY_CURRENT, "iss"
 	},
 	[READ_RUN] = {
-		"SELECT " RUN_COLUMNS BY_RUN, "iu"
+		"SELECT e" BY_RUN, "iu"
 	},
 	[READ_MEMO] = {
 		"SELECT memo, search_attributes" BY_RUN, "iu"
@@ -82,62 +65,45 @@ const StatementDef wfi_statements[STATEMENTS] = {
 		"namespace, workflow_id, workflow_type, task_queue, "
 		"create_request_id, memo, search_attributes) "
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
-		"$15, $16, $17, $18, $19, $20, $21::wf.status, $22, $23, $24, $25, "
+		"$15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, "
 		"$26, $27, $28, $29, $30, $31, $32) ON CONFLICT DO NOTHING",
-		"iuuullttttttttlttiilsbvvvsssssjj"
-	},
-	[UPDATE_RUN] = {
-		/* what any transition may have changed */
-		"UPDATE wf.execution SET next_event_id = $3, history_size = $4, "
-		"close_time = $5, last_event_time = $6, first_task_time = $7, "
-		"wakeup_time = $8, task_scheduled_event_id = $9, "
-		"task_started_event_id = $10, previous_started_event_id = $11, "
-		"task_scheduled_time = $12, task_original_scheduled_time = $13, "
-		"task_started_time = $14, task_token = $15, task_attempt = $16, "
-		"task_identity = $17, signal_count = $18, buffered_count = $19, "
-		"buffered_size = $20, state_size = $21, pending_timers = $22, "
-		"status = $23::wf.status, cancel_requested = $24, "
-		"close_attempted = $25, cancel_request_id = $26, "
-		"memo = COALESCE($27, memo), "
-		"search_attributes = COALESCE($28, search_attributes)"
-		" WHERE shard" EQ "$1 AND run_id" EQ "$2",
-		"iullttttllltttuisiillisbbsjj"
+		"iuuullttttttttlttiilobvvvsssssjj"
 	},
 	[UNSET_CURRENT] = {
 		"UPDATE wf.execution SET is_current = false"
 		" WHERE shard" EQ "$1 AND run_id" EQ "$2", "iu"
 	},
 	[INSERT_EVENTS_1] = {
-		INSERT_EVENT "($1, $2, $3, $4, $5, $6::wf.event_type, $7)",
-		"iulltsj"
+		INSERT_EVENT "($1, $2, $3, $4, $5, $6, $7)",
+		"iulltej"
 	},
 	[INSERT_EVENTS_2] = {
-		INSERT_EVENT "($1, $2, $3, $4, $5, $6::wf.event_type, $7), "
-		"($1, $2, $8, $9, $10, $11::wf.event_type, $12)",
-		"iulltsjlltsj"
+		INSERT_EVENT "($1, $2, $3, $4, $5, $6, $7), "
+		"($1, $2, $8, $9, $10, $11, $12)",
+		"iulltejlltej"
 	},
 	[INSERT_EVENTS_3] = {
-		INSERT_EVENT "($1, $2, $3, $4, $5, $6::wf.event_type, $7), "
-		"($1, $2, $8, $9, $10, $11::wf.event_type, $12), "
-		"($1, $2, $13, $14, $15, $16::wf.event_type, $17)",
-		"iulltsjlltsjlltsj"
+		INSERT_EVENT "($1, $2, $3, $4, $5, $6, $7), "
+		"($1, $2, $8, $9, $10, $11, $12), "
+		"($1, $2, $13, $14, $15, $16, $17)",
+		"iulltejlltejlltej"
 	},
 	[INSERT_EVENTS_4] = {
-		INSERT_EVENT "($1, $2, $3, $4, $5, $6::wf.event_type, $7), "
-		"($1, $2, $8, $9, $10, $11::wf.event_type, $12), "
-		"($1, $2, $13, $14, $15, $16::wf.event_type, $17), "
-		"($1, $2, $18, $19, $20, $21::wf.event_type, $22)",
-		"iulltsjlltsjlltsjlltsj"
+		INSERT_EVENT "($1, $2, $3, $4, $5, $6, $7), "
+		"($1, $2, $8, $9, $10, $11, $12), "
+		"($1, $2, $13, $14, $15, $16, $17), "
+		"($1, $2, $18, $19, $20, $21, $22)",
+		"iulltejlltejlltejlltej"
 	},
 	[INSERT_EVENTS_ARRAY] = {
 		"INSERT INTO wf.event (shard, run_id, event_id, batch_id, event_time, "
 		"event_type, attributes) "
 		"SELECT $1, $2, e.event_id, e.batch_id, e.event_time, "
-		"e.event_type::wf.event_type, e.attributes "
+		"e.event_type, e.attributes "
 		"FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4), "
 		"pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7)) "
 		"AS e(event_id, batch_id, event_time, event_type, attributes)",
-		"iuLLTSJ"
+		"iuLLTEJ"
 	},
 	[READ_EVENTS] = {
 		"SELECT " EVENT_COLUMNS " FROM wf.event WHERE shard" EQ "$1"
@@ -149,18 +115,18 @@ const StatementDef wfi_statements[STATEMENTS] = {
 	},
 	[LAST_EVENT] = {
 		"SELECT " EVENT_COLUMNS " FROM wf.event WHERE shard" EQ "$1"
-		" AND run_id" EQ "$2 AND event_type" EQ "$3::wf.event_type"
-		" ORDER BY event_id DESC LIMIT 1", "ius"
+		" AND run_id" EQ "$2 AND event_type" EQ "$3"
+		" ORDER BY event_id DESC LIMIT 1", "iue"
 	},
 	[READ_BUFFER] = {
-		"SELECT event_time, event_type::pg_catalog.text, attributes "
+		"SELECT event_time, event_type, attributes "
 		"FROM wf.buffered_event WHERE shard" EQ "$1 AND run_id" EQ "$2 "
 		"ORDER BY position", "iu"
 	},
 	[INSERT_BUFFER] = {
 		"INSERT INTO wf.buffered_event (shard, run_id, position, event_time, "
 		"event_type, attributes) "
-		"VALUES ($1, $2, $3, $4, $5::wf.event_type, $6)", "iuitsj"
+		"VALUES ($1, $2, $3, $4, $5, $6)", "iuitej"
 	},
 	[CLEAR_BUFFER] = {
 		"DELETE FROM wf.buffered_event WHERE shard" EQ "$1 AND run_id" EQ "$2",

@@ -1,6 +1,6 @@
 /*
  * store.c
- *	  Execution of the engine's statements, and the rows of runs.
+ *	  Sessions of the store, and execution of its statements.
  *
  * The statements run as the owner of schema wf: callers need EXECUTE on the
  * functions and nothing else.  Locks are taken in one order: the run's row
@@ -10,16 +10,22 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "catalog/namespace.h"
+#include "catalog/pg_enum.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 #include "store.h"
 
+/* What this session knows of one life of the extension */
+static Oid	known_schema = InvalidOid;	/* schema wf that the rest is about */
 static SPIPlanPtr plans[STATEMENTS];
-static Oid	plans_schema = InvalidOid;	/* schema wf the plans were made for */
+static Oid	status_type;
+static Oid	status_oids[WFI_STATUSES];
+static Oid	event_type;
+static Oid	event_oids[WFI_EVENT_TYPES];
 
 /* What wfi_store_begin() found, for wfi_store_end() */
 static MemoryContext caller_context;
@@ -50,17 +56,73 @@ param_type(char letter)
 			return JSONBOID;
 		case 'c':
 			return CHAROID;
+		case 'o':
+			return status_type;
+		case 'e':
+			return event_type;
 		case 'L':
 			return INT8ARRAYOID;
 		case 'T':
 			return TIMESTAMPTZARRAYOID;
-		case 'S':
-			return TEXTARRAYOID;
+		case 'E':
+			return get_array_type(event_type);
 		case 'J':
 			return JSONBARRAYOID;
 	}
 	elog(ERROR, "unknown parameter type \"%c\"", letter);
 	return InvalidOid;			/* keep compiler quiet */
+}
+
+/* The OID of an enum label; an error when there is none. */
+static Oid
+enum_oid(Oid type, const char *label)
+{
+	Oid			oid = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
+									  ObjectIdGetDatum(type),
+									  CStringGetDatum(label));
+
+	if (!OidIsValid(oid))
+		elog(ERROR, "enum label \"%s\" is missing", label);
+	return oid;
+}
+
+/* The OID of a type in schema wf; an error when there is none. */
+static Oid
+type_oid(Oid schema, const char *name)
+{
+	Oid			oid = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+									  CStringGetDatum(name),
+									  ObjectIdGetDatum(schema));
+
+	if (!OidIsValid(oid))
+		elog(ERROR, "type \"wf.%s\" is missing", name);
+	return oid;
+}
+
+/*
+ * Get to know a new life of the extension: when it is dropped and created
+ * again, its types have other OIDs, and plans are of no use any more.
+ */
+static void
+meet_schema(Oid schema)
+{
+	known_schema = InvalidOid;
+	for (int i = 0; i < STATEMENTS; i++)
+	{
+		SPIPlanPtr	plan = plans[i];
+
+		plans[i] = NULL;
+		if (plan)
+			SPI_freeplan(plan);
+	}
+	wfi_store_forget_runs();
+	status_type = type_oid(schema, "status");
+	for (int i = 0; i < WFI_STATUSES; i++)
+		status_oids[i] = enum_oid(status_type, wfi_status_name(i));
+	event_type = type_oid(schema, "event_type");
+	for (int i = 0; i < WFI_EVENT_TYPES; i++)
+		event_oids[i] = enum_oid(event_type, wfi_event_name(i));
+	known_schema = schema;
 }
 
 /*
@@ -74,6 +136,7 @@ wfi_store_begin(const char *function, bool writes)
 {
 	HeapTuple	tuple;
 	Form_pg_namespace schema;
+	Oid			schema_oid;
 	Oid			owner;
 
 	if (writes)
@@ -86,23 +149,11 @@ wfi_store_begin(const char *function, bool writes)
 				 errmsg("schema \"wf\" does not exist"),
 				 errhint("Run CREATE EXTENSION workflow_interrupt in this database.")));
 	schema = (Form_pg_namespace) GETSTRUCT(tuple);
+	schema_oid = schema->oid;
 	owner = schema->nspowner;
-	if (schema->oid != plans_schema)
-	{
-		/* dropped and created again: types have other OIDs */
-		for (int i = 0; i < STATEMENTS; i++)
-		{
-			if (plans[i])
-			{
-				SPIPlanPtr	plan = plans[i];
-
-				plans[i] = NULL;
-				SPI_freeplan(plan);
-			}
-		}
-		plans_schema = schema->oid;
-	}
 	ReleaseSysCache(tuple);
+	if (schema_oid != known_schema)
+		meet_schema(schema_oid);
 
 	caller_context = CurrentMemoryContext;
 	read_only = !writes;
@@ -127,42 +178,49 @@ wfi_store_end(void)
 	SPI_finish();
 }
 
-/* The plan of a statement, made at its first use in a session. */
-static SPIPlanPtr
-get_plan(Statement statement)
+/* Make a saved plan; its parameter types are letters, see param_type(). */
+SPIPlanPtr
+wfi_store_plan(const char *sql, const char *types)
 {
-	if (plans[statement] == NULL)
-	{
-		const StatementDef *def = &wfi_statements[statement];
-		Oid			types[MAX_PARAMS];
-		int			n = strlen(def->types);
-		SPIPlanPtr	plan;
+	Oid			oids[MAX_PARAMS];
+	int			n = strlen(types);
+	SPIPlanPtr	plan;
 
-		for (int i = 0; i < n; i++)
-			types[i] = param_type(def->types[i]);
-		plan = SPI_prepare_cursor(def->sql, n, types, CURSOR_OPT_GENERIC_PLAN);
-		if (plan == NULL)
-			elog(ERROR, "could not prepare statement %d: %s", (int) statement,
-				 SPI_result_code_string(SPI_result));
-		SPI_keepplan(plan);
-		plans[statement] = plan;
-	}
-	return plans[statement];
+	for (int i = 0; i < n; i++)
+		oids[i] = param_type(types[i]);
+	plan = SPI_prepare_cursor(sql, n, oids, CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", sql,
+			 SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	return plan;
+}
+
+/* Execute a plan; the number of rows it returned or changed. */
+uint64
+wfi_store_execute_plan(SPIPlanPtr plan, Params *params, int expected)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int			result = SPI_execute_plan(plan, params->values, params->nulls,
+										  read_only, 0);
+
+	if (result != expected)
+		elog(ERROR, "statement gave %s", SPI_result_code_string(result));
+	/* SPI goes back to its own context */
+	MemoryContextSwitchTo(context);
+	return SPI_processed;
 }
 
 /* Execute a statement; the number of rows it returned or changed. */
 uint64
 wfi_store_execute(Statement statement, Params *params, int expected)
 {
-	int			result;
+	const StatementDef *def = &wfi_statements[statement];
 
-	Assert(params->n == (int) strlen(wfi_statements[statement].types));
-	result = SPI_execute_plan(get_plan(statement), params->values,
-							  params->nulls, read_only, 0);
-	if (result != expected)
-		elog(ERROR, "statement %d gave %s", (int) statement,
-			 SPI_result_code_string(result));
-	return SPI_processed;
+	Assert(params->n == (int) strlen(def->types));
+	if (plans[statement] == NULL)
+		plans[statement] = wfi_store_plan(def->sql, def->types);
+	return wfi_store_execute_plan(plans[statement], params, expected);
 }
 
 /* As wfi_store_execute(), for statements that must hit exactly one row. */
@@ -176,290 +234,49 @@ wfi_store_execute_one(Statement statement, Params *params, int expected)
 			 (int) statement, rows);
 }
 
-/* Column n, from 0, of a result row; NULL or the value's own copy. */
-static char *
-text_column(Datum *values, bool *nulls, int n)
+/* A status as a parameter. */
+Datum
+wfi_store_status(WfiStatus status)
 {
-	return nulls[n] ? NULL : TextDatumGetCString(values[n]);
+	return ObjectIdGetDatum(status_oids[status]);
 }
 
-static pg_uuid_t *
-uuid_column(Datum *values, bool *nulls, int n)
+/* A status from a column. */
+WfiStatus
+wfi_store_read_status(Datum value)
 {
-	pg_uuid_t  *uuid;
-
-	if (nulls[n])
-		return NULL;
-	uuid = palloc(sizeof(pg_uuid_t));
-	*uuid = *DatumGetUUIDP(values[n]);
-	return uuid;
+	for (int i = 0; i < WFI_STATUSES; i++)
+	{
+		if (status_oids[i] == DatumGetObjectId(value))
+			return (WfiStatus) i;
+	}
+	elog(ERROR, "unknown status %u", DatumGetObjectId(value));
+	return WFI_RUNNING;			/* keep compiler quiet */
 }
 
-static TimestampTz
-time_column(Datum *values, bool *nulls, int n)
+/* An event type as a parameter. */
+Datum
+wfi_store_event_type(WfiEventType type)
 {
-	return nulls[n] ? WFI_NEVER : DatumGetTimestampTz(values[n]);
+	return ObjectIdGetDatum(event_oids[type]);
 }
 
-static int64
-usecs_column(Datum *values, bool *nulls, int n)
+/* An event type from a column. */
+WfiEventType
+wfi_store_read_event_type(Datum value)
 {
-	return nulls[n] ? 0 : wfi_interval_to_usecs(DatumGetIntervalP(values[n]));
+	for (int i = 0; i < WFI_EVENT_TYPES; i++)
+	{
+		if (event_oids[i] == DatumGetObjectId(value))
+			return (WfiEventType) i;
+	}
+	elog(ERROR, "unknown event type %u", DatumGetObjectId(value));
+	return WFI_EVENT_TYPES;		/* keep compiler quiet */
 }
 
-/* A run from its row, columns as in RUN_COLUMNS. */
-static WfiRun *
-read_run(HeapTuple tuple, TupleDesc desc)
+/* The type of event types, for arrays of them. */
+Oid
+wfi_store_event_type_oid(void)
 {
-	WfiRun	   *run = palloc0(sizeof(WfiRun));
-	Datum		values[RUN_NCOLUMNS];
-	bool		nulls[RUN_NCOLUMNS];
-	pg_uuid_t  *token;
-	int			n = 0;
-
-	Assert(desc->natts == RUN_NCOLUMNS);
-	heap_deform_tuple(tuple, desc, values, nulls);
-
-	run->shard = DatumGetInt32(values[n++]);
-	run->run_id = *DatumGetUUIDP(values[n++]);
-	run->first_execution_run_id = *DatumGetUUIDP(values[n++]);
-	run->original_execution_run_id = *DatumGetUUIDP(values[n++]);
-	run->next_event_id = DatumGetInt64(values[n++]);
-	run->history_size = DatumGetInt64(values[n++]);
-	run->start_time = DatumGetTimestampTz(values[n++]);
-	run->execution_time = DatumGetTimestampTz(values[n++]);
-	run->close_time = time_column(values, nulls, n++);
-	run->last_event_time = DatumGetTimestampTz(values[n++]);
-	run->first_task_time = time_column(values, nulls, n++);
-	run->wakeup_time = time_column(values, nulls, n++);
-	run->execution_expiration_time = time_column(values, nulls, n++);
-	run->run_expiration_time = time_column(values, nulls, n++);
-	run->task_scheduled_event_id = DatumGetInt64(values[n++]);
-	run->task_started_event_id = DatumGetInt64(values[n++]);
-	run->previous_started_event_id = DatumGetInt64(values[n++]);
-	run->task_scheduled_time = time_column(values, nulls, n++);
-	run->task_original_scheduled_time = time_column(values, nulls, n++);
-	run->task_started_time = time_column(values, nulls, n++);
-	token = uuid_column(values, nulls, n++);
-	if (token)
-		run->task_token = *token;
-	run->task_attempt = DatumGetInt32(values[n++]);
-	run->signal_count = DatumGetInt32(values[n++]);
-	run->buffered_count = DatumGetInt32(values[n++]);
-	run->buffered_size = DatumGetInt64(values[n++]);
-	run->state_size = DatumGetInt64(values[n++]);
-	run->pending_timers = DatumGetInt32(values[n++]);
-	run->status = wfi_status(text_column(values, nulls, n++));
-	run->is_current = DatumGetBool(values[n++]);
-	run->cancel_requested = DatumGetBool(values[n++]);
-	run->close_attempted = DatumGetBool(values[n++]);
-	run->execution_timeout = usecs_column(values, nulls, n++);
-	run->run_timeout = usecs_column(values, nulls, n++);
-	run->task_timeout = usecs_column(values, nulls, n++);
-	run->reset_run_id = uuid_column(values, nulls, n++);
-	run->base_run_id = uuid_column(values, nulls, n++);
-	run->parent_run_id = uuid_column(values, nulls, n++);
-	run->parent_initiated_event_id = nulls[n] ? 0 : DatumGetInt64(values[n]);
-	n++;
-	run->namespace = text_column(values, nulls, n++);
-	run->workflow_id = text_column(values, nulls, n++);
-	run->workflow_type = text_column(values, nulls, n++);
-	run->task_queue = text_column(values, nulls, n++);
-	run->parent_namespace = text_column(values, nulls, n++);
-	run->parent_workflow_id = text_column(values, nulls, n++);
-	run->create_request_id = text_column(values, nulls, n++);
-	run->cancel_request_id = text_column(values, nulls, n++);
-	run->task_identity = text_column(values, nulls, n++);
-	Assert(n == RUN_NCOLUMNS);
-	return run;
-}
-
-/* The run a SELECT of RUN_COLUMNS finds, or NULL. */
-static WfiRun *
-select_run(Statement statement, Params *params, bool locked)
-{
-	SPITupleTable *table;
-	WfiRun	   *run;
-
-	if (wfi_store_execute(statement, params, SPI_OK_SELECT) == 0)
-		return NULL;
-	table = SPI_tuptable;
-	run = read_run(table->vals[0], table->tupdesc);
-	run->locked = locked;
-	SPI_freetuptable(table);
-	return run;
-}
-
-static WfiRun *
-select_current(Statement statement, int32 shard, const char *namespace,
-			   const char *workflow_id, bool locked)
-{
-	Params		params = {0};
-
-	put(&params, Int32GetDatum(shard));
-	put_text(&params, workflow_id);
-	put_text(&params, namespace);
-	return select_run(statement, &params, locked);
-}
-
-/*
- * Lock the current run of a workflow id.  NULL when there is none, but also
- * when the one that was current has been replaced while we waited for it:
- * ask again.
- */
-WfiRun *
-wfi_store_lock_current(int32 shard, const char *namespace,
-					   const char *workflow_id)
-{
-	return select_current(LOCK_CURRENT, shard, namespace, workflow_id, true);
-}
-
-/* Read the current run of a workflow id, or NULL. */
-WfiRun *
-wfi_store_read_current(int32 shard, const char *namespace,
-					   const char *workflow_id)
-{
-	return select_current(READ_CURRENT, shard, namespace, workflow_id, false);
-}
-
-/*
- * Lock a run; NULL when there is none, or, with skip_locked, when somebody
- * else holds it.
- */
-WfiRun *
-wfi_store_lock_run(int32 shard, const pg_uuid_t *run_id, bool skip_locked)
-{
-	Params		params;
-
-	put_run(&params, shard, run_id);
-	return select_run(skip_locked ? LOCK_RUN_SKIP : LOCK_RUN, &params, true);
-}
-
-/* Read a run, or NULL. */
-WfiRun *
-wfi_store_read_run(int32 shard, const pg_uuid_t *run_id)
-{
-	Params		params;
-
-	put_run(&params, shard, run_id);
-	return select_run(READ_RUN, &params, false);
-}
-
-/* Is there such a run? */
-bool
-wfi_store_run_exists(int32 shard, const pg_uuid_t *run_id)
-{
-	Params		params;
-
-	put_run(&params, shard, run_id);
-	return wfi_store_execute(RUN_EXISTS, &params, SPI_OK_SELECT) > 0;
-}
-
-/* Load memo and search attributes, unless they are there. */
-void
-wfi_store_read_memo(WfiRun *run)
-{
-	Params		params;
-	SPITupleTable *table;
-	Datum		values[2];
-	bool		nulls[2];
-
-	if (run->memo_loaded)
-		return;
-	run->memo_loaded = true;
-	put_run(&params, run->shard, &run->run_id);
-	if (wfi_store_execute(READ_MEMO, &params, SPI_OK_SELECT) == 0)
-		return;
-	table = SPI_tuptable;
-	heap_deform_tuple(table->vals[0], table->tupdesc, values, nulls);
-	run->memo = nulls[0] ? NULL : DatumGetJsonbPCopy(values[0]);
-	run->search_attributes = nulls[1] ? NULL : DatumGetJsonbPCopy(values[1]);
-	SPI_freetuptable(table);
-}
-
-/* Store a new run's row; false when its workflow id has a current run. */
-bool
-wfi_store_insert_run(const WfiRun *run)
-{
-	Params		params;
-
-	put_run(&params, run->shard, &run->run_id);
-	put(&params, UUIDPGetDatum(&run->first_execution_run_id));
-	put(&params, UUIDPGetDatum(&run->original_execution_run_id));
-	put(&params, Int64GetDatum(run->next_event_id));
-	put(&params, Int64GetDatum(run->history_size));
-	put_time(&params, run->start_time);
-	put_time(&params, run->execution_time);
-	put_time(&params, run->close_time);
-	put_time(&params, run->last_event_time);
-	put_time(&params, run->first_task_time);
-	put_time(&params, run->wakeup_time);
-	put_time(&params, run->execution_expiration_time);
-	put_time(&params, run->run_expiration_time);
-	put(&params, Int64GetDatum(run->task_scheduled_event_id));
-	put_time(&params, run->task_scheduled_time);
-	put_time(&params, run->task_original_scheduled_time);
-	put(&params, Int32GetDatum(run->task_attempt));
-	put(&params, Int32GetDatum(run->signal_count));
-	put(&params, Int64GetDatum(run->state_size));
-	put_text(&params, wfi_status_name(run->status));
-	put(&params, BoolGetDatum(run->is_current));
-	put_usecs(&params, run->execution_timeout);
-	put_usecs(&params, run->run_timeout);
-	put_usecs(&params, run->task_timeout);
-	put_text(&params, run->namespace);
-	put_text(&params, run->workflow_id);
-	put_text(&params, run->workflow_type);
-	put_text(&params, run->task_queue);
-	put_text(&params, run->create_request_id);
-	put_pointer(&params, run->memo);
-	put_pointer(&params, run->search_attributes);
-	return wfi_store_execute(INSERT_RUN, &params, SPI_OK_INSERT) == 1;
-}
-
-/* Store a locked run's state. */
-void
-wfi_store_update_run(const WfiRun *run)
-{
-	Params		params;
-
-	put_run(&params, run->shard, &run->run_id);
-	put(&params, Int64GetDatum(run->next_event_id));
-	put(&params, Int64GetDatum(run->history_size));
-	put_time(&params, run->close_time);
-	put_time(&params, run->last_event_time);
-	put_time(&params, run->first_task_time);
-	put_time(&params, run->wakeup_time);
-	put(&params, Int64GetDatum(run->task_scheduled_event_id));
-	put(&params, Int64GetDatum(run->task_started_event_id));
-	put(&params, Int64GetDatum(run->previous_started_event_id));
-	put_time(&params, run->task_scheduled_time);
-	put_time(&params, run->task_original_scheduled_time);
-	put_time(&params, run->task_started_time);
-	put_pointer(&params, run->task_started_event_id ? &run->task_token : NULL);
-	put(&params, Int32GetDatum(run->task_attempt));
-	put_text(&params, run->task_identity);
-	put(&params, Int32GetDatum(run->signal_count));
-	put(&params, Int32GetDatum(run->buffered_count));
-	put(&params, Int64GetDatum(run->buffered_size));
-	put(&params, Int64GetDatum(run->state_size));
-	put(&params, Int32GetDatum(run->pending_timers));
-	put_text(&params, wfi_status_name(run->status));
-	put(&params, BoolGetDatum(run->cancel_requested));
-	put(&params, BoolGetDatum(run->close_attempted));
-	put_text(&params, run->cancel_request_id);
-	put_pointer(&params, run->memo_changed ? run->memo : NULL);
-	put_pointer(&params,
-				run->search_attributes_changed ? run->search_attributes : NULL);
-	wfi_store_execute_one(UPDATE_RUN, &params, SPI_OK_UPDATE);
-}
-
-/* A newer run takes this one's place as the current one. */
-void
-wfi_store_unset_current(const WfiRun *run)
-{
-	Params		params;
-
-	put_run(&params, run->shard, &run->run_id);
-	wfi_store_execute_one(UNSET_CURRENT, &params, SPI_OK_UPDATE);
+	return event_type;
 }

@@ -13,9 +13,6 @@
 
 #include "workflow_interrupt.h"
 
-/* Columns of a run in statements.c, read by store.c */
-#define RUN_NCOLUMNS 47
-
 /* How many events one statement inserts without arrays */
 #define MAX_EVENT_ROWS 4
 
@@ -29,7 +26,6 @@ typedef enum Statement
 	READ_MEMO,
 	RUN_EXISTS,
 	INSERT_RUN,
-	UPDATE_RUN,
 	UNSET_CURRENT,
 	INSERT_EVENTS_1,
 	INSERT_EVENTS_2,
@@ -149,6 +145,19 @@ put_run(Params *params, int32 shard, const pg_uuid_t *run_id)
 	put(params, Int32GetDatum(shard));
 	put(params, UUIDPGetDatum(run_id));
 }
+
+/* store.c */
+extern SPIPlanPtr wfi_store_plan(const char *sql, const char *types);
+extern uint64 wfi_store_execute_plan(SPIPlanPtr plan, Params *params,
+									 int expected);
+extern Datum wfi_store_status(WfiStatus status);
+extern WfiStatus wfi_store_read_status(Datum value);
+extern Datum wfi_store_event_type(WfiEventType type);
+extern WfiEventType wfi_store_read_event_type(Datum value);
+extern Oid	wfi_store_event_type_oid(void);
+
+/* store_run.c */
+extern void wfi_store_forget_runs(void);
 
 /* Execute a statement; the number of rows it returned or changed. */
 extern uint64 wfi_store_execute(Statement statement, Params *params,

@@ -32,7 +32,7 @@ insert_event_array(const WfiRun *run)
 		ids[i] = Int64GetDatum(event->event_id);
 		batches[i] = Int64GetDatum(event->batch_id);
 		times[i] = TimestampTzGetDatum(event->event_time);
-		types[i] = CStringGetTextDatum(wfi_event_name(event->type));
+		types[i] = wfi_store_event_type(event->type);
 		attributes[i] = PointerGetDatum(event->attributes);
 		i++;
 	}
@@ -44,8 +44,8 @@ insert_event_array(const WfiRun *run)
 	put_pointer(&params, construct_array(times, n, TIMESTAMPTZOID,
 										 sizeof(TimestampTz), FLOAT8PASSBYVAL,
 										 TYPALIGN_DOUBLE));
-	put_pointer(&params, construct_array(types, n, TEXTOID, -1, false,
-										 TYPALIGN_INT));
+	put_pointer(&params, construct_array(types, n, wfi_store_event_type_oid(),
+										 sizeof(Oid), true, TYPALIGN_INT));
 	put_pointer(&params, construct_array(attributes, n, JSONBOID, -1, false,
 										 TYPALIGN_INT));
 	if (wfi_store_execute(INSERT_EVENTS_ARRAY, &params, SPI_OK_INSERT) != n)
@@ -75,7 +75,7 @@ wfi_store_events(const WfiRun *run)
 		put(&params, Int64GetDatum(event->event_id));
 		put(&params, Int64GetDatum(event->batch_id));
 		put(&params, TimestampTzGetDatum(event->event_time));
-		put_text(&params, wfi_event_name(event->type));
+		put(&params, wfi_store_event_type(event->type));
 		put(&params, PointerGetDatum(event->attributes));
 	}
 	if (wfi_store_execute(INSERT_EVENTS_1 + n - 1, &params, SPI_OK_INSERT) != n)
@@ -93,7 +93,7 @@ read_event(HeapTuple tuple, TupleDesc desc, WfiEvent *event)
 	event->event_id = DatumGetInt64(values[0]);
 	event->batch_id = DatumGetInt64(values[1]);
 	event->event_time = DatumGetTimestampTz(values[2]);
-	event->type = wfi_event_type(TextDatumGetCString(values[3]));
+	event->type = wfi_store_read_event_type(values[3]);
 	event->attributes = DatumGetJsonbP(values[4]);
 }
 
@@ -143,7 +143,7 @@ wfi_store_last_event(const WfiRun *run, WfiEventType type)
 	WfiEvent   *event;
 
 	put_run(&params, run->shard, &run->run_id);
-	put_text(&params, wfi_event_name(type));
+	put(&params, wfi_store_event_type(type));
 	if (wfi_store_execute(LAST_EVENT, &params, SPI_OK_SELECT) == 0)
 		return NULL;
 	event = palloc(sizeof(WfiEvent));
@@ -171,7 +171,7 @@ wfi_store_read_buffer(const WfiRun *run)
 
 		heap_deform_tuple(table->vals[i], table->tupdesc, values, nulls);
 		event->event_time = DatumGetTimestampTz(values[0]);
-		event->type = wfi_event_type(TextDatumGetCString(values[1]));
+		event->type = wfi_store_read_event_type(values[1]);
 		event->attributes = DatumGetJsonbPCopy(values[2]);
 		events = lappend(events, event);
 	}
@@ -201,7 +201,7 @@ wfi_store_append_buffer(const WfiRun *run)
 		put_run(&params, run->shard, &run->run_id);
 		put(&params, Int32GetDatum(position++));
 		put(&params, TimestampTzGetDatum(event->event_time));
-		put_text(&params, wfi_event_name(event->type));
+		put(&params, wfi_store_event_type(event->type));
 		put(&params, PointerGetDatum(event->attributes));
 		wfi_store_execute_one(INSERT_BUFFER, &params, SPI_OK_INSERT);
 	}

@@ -48,7 +48,8 @@ typedef enum WfiStatus
 	WFI_TERMINATED,
 	WFI_CONTINUED_AS_NEW,
 	WFI_TIMED_OUT,
-	WFI_PAUSED
+	WFI_PAUSED,
+	WFI_STATUSES				/* how many there are */
 } WfiStatus;
 
 /* In the order of the labels of wf.event_type */
@@ -192,6 +193,7 @@ typedef struct WfiRun
 	int64		parent_initiated_event_id;
 
 	/* the operation under way */
+	const struct WfiRun *stored;	/* as it was read */
 	TimestampTz now;			/* the one clock reading */
 	bool		is_new;			/* not yet stored */
 	bool		locked;			/* row lock held */
@@ -306,9 +308,7 @@ extern Jsonb *wfi_merge_objects(Jsonb *old, Jsonb *changes);
 
 /* reducer.c: what events are and what they do to a run */
 extern const char *wfi_event_name(WfiEventType type);
-extern WfiEventType wfi_event_type(const char *name);
 extern const char *wfi_status_name(WfiStatus status);
-extern WfiStatus wfi_status(const char *name);
 extern bool wfi_event_bufferable(WfiEventType type);
 extern bool wfi_event_closes_pending(WfiEventType type);
 extern void wfi_reduce(WfiRun *run, const WfiEvent *event);

@@ -1,0 +1,586 @@
+/*
+ * store_run.c
+ *	  Rows of runs.
+ *
+ * A row is read as one composite value: a statement costs by the column, and
+ * this one has many.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "lib/stringinfo.h"
+#include "utils/hsearch.h"
+#include "utils/typcache.h"
+
+#include "store.h"
+
+/* The columns of wf.execution that the engine reads */
+typedef enum RunColumn
+{
+	COL_SHARD,
+	COL_RUN_ID,
+	COL_FIRST_EXECUTION_RUN_ID,
+	COL_ORIGINAL_EXECUTION_RUN_ID,
+	COL_NEXT_EVENT_ID,
+	COL_HISTORY_SIZE,
+	COL_START_TIME,
+	COL_EXECUTION_TIME,
+	COL_CLOSE_TIME,
+	COL_LAST_EVENT_TIME,
+	COL_FIRST_TASK_TIME,
+	COL_WAKEUP_TIME,
+	COL_EXECUTION_EXPIRATION_TIME,
+	COL_RUN_EXPIRATION_TIME,
+	COL_TASK_SCHEDULED_EVENT_ID,
+	COL_TASK_STARTED_EVENT_ID,
+	COL_PREVIOUS_STARTED_EVENT_ID,
+	COL_TASK_SCHEDULED_TIME,
+	COL_TASK_ORIGINAL_SCHEDULED_TIME,
+	COL_TASK_STARTED_TIME,
+	COL_TASK_TOKEN,
+	COL_TASK_ATTEMPT,
+	COL_SIGNAL_COUNT,
+	COL_BUFFERED_COUNT,
+	COL_BUFFERED_SIZE,
+	COL_STATE_SIZE,
+	COL_PENDING_TIMERS,
+	COL_STATUS,
+	COL_IS_CURRENT,
+	COL_CANCEL_REQUESTED,
+	COL_CLOSE_ATTEMPTED,
+	COL_EXECUTION_TIMEOUT,
+	COL_RUN_TIMEOUT,
+	COL_TASK_TIMEOUT,
+	COL_RESET_RUN_ID,
+	COL_BASE_RUN_ID,
+	COL_PARENT_RUN_ID,
+	COL_PARENT_INITIATED_EVENT_ID,
+	COL_NAMESPACE,
+	COL_WORKFLOW_ID,
+	COL_WORKFLOW_TYPE,
+	COL_TASK_QUEUE,
+	COL_PARENT_NAMESPACE,
+	COL_PARENT_WORKFLOW_ID,
+	COL_CREATE_REQUEST_ID,
+	COL_CANCEL_REQUEST_ID,
+	COL_TASK_IDENTITY,
+	COL_MEMO,
+	COL_SEARCH_ATTRIBUTES,
+	RUN_COLUMNS					/* how many there are */
+} RunColumn;
+
+/* Their names, and the parameter types of those that change */
+static const struct
+{
+	const char *name;
+	char		type;
+}			run_columns[RUN_COLUMNS] = {
+	[COL_SHARD] = {"shard"},
+	[COL_RUN_ID] = {"run_id"},
+	[COL_FIRST_EXECUTION_RUN_ID] = {"first_execution_run_id"},
+	[COL_ORIGINAL_EXECUTION_RUN_ID] = {"original_execution_run_id"},
+	[COL_NEXT_EVENT_ID] = {"next_event_id", 'l'},
+	[COL_HISTORY_SIZE] = {"history_size", 'l'},
+	[COL_START_TIME] = {"start_time"},
+	[COL_EXECUTION_TIME] = {"execution_time"},
+	[COL_CLOSE_TIME] = {"close_time", 't'},
+	[COL_LAST_EVENT_TIME] = {"last_event_time", 't'},
+	[COL_FIRST_TASK_TIME] = {"first_task_time", 't'},
+	[COL_WAKEUP_TIME] = {"wakeup_time", 't'},
+	[COL_EXECUTION_EXPIRATION_TIME] = {"execution_expiration_time"},
+	[COL_RUN_EXPIRATION_TIME] = {"run_expiration_time"},
+	[COL_TASK_SCHEDULED_EVENT_ID] = {"task_scheduled_event_id", 'l'},
+	[COL_TASK_STARTED_EVENT_ID] = {"task_started_event_id", 'l'},
+	[COL_PREVIOUS_STARTED_EVENT_ID] = {"previous_started_event_id", 'l'},
+	[COL_TASK_SCHEDULED_TIME] = {"task_scheduled_time", 't'},
+	[COL_TASK_ORIGINAL_SCHEDULED_TIME] = {"task_original_scheduled_time", 't'},
+	[COL_TASK_STARTED_TIME] = {"task_started_time", 't'},
+	[COL_TASK_TOKEN] = {"task_token", 'u'},
+	[COL_TASK_ATTEMPT] = {"task_attempt", 'i'},
+	[COL_SIGNAL_COUNT] = {"signal_count", 'i'},
+	[COL_BUFFERED_COUNT] = {"buffered_count", 'i'},
+	[COL_BUFFERED_SIZE] = {"buffered_size", 'l'},
+	[COL_STATE_SIZE] = {"state_size", 'l'},
+	[COL_PENDING_TIMERS] = {"pending_timers", 'i'},
+	[COL_STATUS] = {"status", 'o'},
+	[COL_IS_CURRENT] = {"is_current"},
+	[COL_CANCEL_REQUESTED] = {"cancel_requested", 'b'},
+	[COL_CLOSE_ATTEMPTED] = {"close_attempted", 'b'},
+	[COL_EXECUTION_TIMEOUT] = {"execution_timeout"},
+	[COL_RUN_TIMEOUT] = {"run_timeout"},
+	[COL_TASK_TIMEOUT] = {"task_timeout"},
+	[COL_RESET_RUN_ID] = {"reset_run_id"},
+	[COL_BASE_RUN_ID] = {"base_run_id"},
+	[COL_PARENT_RUN_ID] = {"parent_run_id"},
+	[COL_PARENT_INITIATED_EVENT_ID] = {"parent_initiated_event_id"},
+	[COL_NAMESPACE] = {"namespace"},
+	[COL_WORKFLOW_ID] = {"workflow_id"},
+	[COL_WORKFLOW_TYPE] = {"workflow_type"},
+	[COL_TASK_QUEUE] = {"task_queue"},
+	[COL_PARENT_NAMESPACE] = {"parent_namespace"},
+	[COL_PARENT_WORKFLOW_ID] = {"parent_workflow_id"},
+	[COL_CREATE_REQUEST_ID] = {"create_request_id"},
+	[COL_CANCEL_REQUEST_ID] = {"cancel_request_id", 's'},
+	[COL_TASK_IDENTITY] = {"task_identity", 's'},
+	[COL_MEMO] = {"memo", 'j'},
+	[COL_SEARCH_ATTRIBUTES] = {"search_attributes", 'j'},
+};
+
+/* Where they are in the table, in this life of the extension */
+static int	run_attributes[RUN_COLUMNS];
+static bool have_run_attributes = false;
+
+/* Plans of updates, by the set of columns they change */
+typedef struct UpdatePlan
+{
+	uint64		changed;		/* must be first */
+	SPIPlanPtr	plan;
+} UpdatePlan;
+
+static HTAB *update_plans = NULL;
+
+/* Find the columns in the table. */
+static void
+find_attributes(TupleDesc desc)
+{
+	for (int i = 0; i < RUN_COLUMNS; i++)
+	{
+		run_attributes[i] = -1;
+		for (int j = 0; j < desc->natts; j++)
+		{
+			Form_pg_attribute attribute = TupleDescAttr(desc, j);
+
+			if (!attribute->attisdropped &&
+				namestrcmp(&attribute->attname, run_columns[i].name) == 0)
+				run_attributes[i] = j;
+		}
+		if (run_attributes[i] < 0)
+			elog(ERROR, "wf.execution lacks column \"%s\"",
+				 run_columns[i].name);
+	}
+	have_run_attributes = true;
+}
+
+/* A column of a row; NULL, WFI_NEVER or 0 when it is null. */
+static char *
+text_column(Datum *values, bool *nulls, int n)
+{
+	return nulls[n] ? NULL : TextDatumGetCString(values[n]);
+}
+
+static pg_uuid_t *
+uuid_column(Datum *values, bool *nulls, int n)
+{
+	pg_uuid_t  *uuid;
+
+	if (nulls[n])
+		return NULL;
+	uuid = palloc(sizeof(pg_uuid_t));
+	*uuid = *DatumGetUUIDP(values[n]);
+	return uuid;
+}
+
+static TimestampTz
+time_column(Datum *values, bool *nulls, int n)
+{
+	return nulls[n] ? WFI_NEVER : DatumGetTimestampTz(values[n]);
+}
+
+static int64
+usecs_column(Datum *values, bool *nulls, int n)
+{
+	return nulls[n] ? 0 : wfi_interval_to_usecs(DatumGetIntervalP(values[n]));
+}
+
+/* A row's columns, in the order of RunColumn. */
+static void
+read_columns(HeapTupleHeader row, Datum *values, bool *nulls)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(row),
+											  HeapTupleHeaderGetTypMod(row));
+	Datum	   *all = palloc(desc->natts * sizeof(Datum));
+	bool	   *all_nulls = palloc(desc->natts * sizeof(bool));
+	HeapTupleData tuple = {0};
+
+	if (!have_run_attributes)
+		find_attributes(desc);
+	tuple.t_len = HeapTupleHeaderGetDatumLength(row);
+	tuple.t_data = row;
+	heap_deform_tuple(&tuple, desc, all, all_nulls);
+	for (int i = 0; i < RUN_COLUMNS; i++)
+	{
+		values[i] = all[run_attributes[i]];
+		nulls[i] = all_nulls[run_attributes[i]];
+	}
+	ReleaseTupleDesc(desc);
+}
+
+/* A run from its row. */
+static WfiRun *
+read_run(HeapTupleHeader row)
+{
+	WfiRun	   *run = palloc0(sizeof(WfiRun));
+	WfiRun	   *stored = palloc(sizeof(WfiRun));
+	Datum		values[RUN_COLUMNS];
+	bool		nulls[RUN_COLUMNS];
+
+	read_columns(row, values, nulls);
+	run->shard = DatumGetInt32(values[COL_SHARD]);
+	run->run_id = *DatumGetUUIDP(values[COL_RUN_ID]);
+	run->first_execution_run_id = *DatumGetUUIDP(values[COL_FIRST_EXECUTION_RUN_ID]);
+	run->original_execution_run_id = *DatumGetUUIDP(values[COL_ORIGINAL_EXECUTION_RUN_ID]);
+	run->next_event_id = DatumGetInt64(values[COL_NEXT_EVENT_ID]);
+	run->history_size = DatumGetInt64(values[COL_HISTORY_SIZE]);
+	run->start_time = time_column(values, nulls, COL_START_TIME);
+	run->execution_time = time_column(values, nulls, COL_EXECUTION_TIME);
+	run->close_time = time_column(values, nulls, COL_CLOSE_TIME);
+	run->last_event_time = time_column(values, nulls, COL_LAST_EVENT_TIME);
+	run->first_task_time = time_column(values, nulls, COL_FIRST_TASK_TIME);
+	run->wakeup_time = time_column(values, nulls, COL_WAKEUP_TIME);
+	run->execution_expiration_time = time_column(values, nulls, COL_EXECUTION_EXPIRATION_TIME);
+	run->run_expiration_time = time_column(values, nulls, COL_RUN_EXPIRATION_TIME);
+	run->task_scheduled_event_id = DatumGetInt64(values[COL_TASK_SCHEDULED_EVENT_ID]);
+	run->task_started_event_id = DatumGetInt64(values[COL_TASK_STARTED_EVENT_ID]);
+	run->previous_started_event_id = DatumGetInt64(values[COL_PREVIOUS_STARTED_EVENT_ID]);
+	run->task_scheduled_time = time_column(values, nulls, COL_TASK_SCHEDULED_TIME);
+	run->task_original_scheduled_time = time_column(values, nulls, COL_TASK_ORIGINAL_SCHEDULED_TIME);
+	run->task_started_time = time_column(values, nulls, COL_TASK_STARTED_TIME);
+	run->task_attempt = DatumGetInt32(values[COL_TASK_ATTEMPT]);
+	run->signal_count = DatumGetInt32(values[COL_SIGNAL_COUNT]);
+	run->buffered_count = DatumGetInt32(values[COL_BUFFERED_COUNT]);
+	run->buffered_size = DatumGetInt64(values[COL_BUFFERED_SIZE]);
+	run->state_size = DatumGetInt64(values[COL_STATE_SIZE]);
+	run->pending_timers = DatumGetInt32(values[COL_PENDING_TIMERS]);
+	run->status = wfi_store_read_status(values[COL_STATUS]);
+	run->is_current = DatumGetBool(values[COL_IS_CURRENT]);
+	run->cancel_requested = DatumGetBool(values[COL_CANCEL_REQUESTED]);
+	run->close_attempted = DatumGetBool(values[COL_CLOSE_ATTEMPTED]);
+	run->execution_timeout = usecs_column(values, nulls, COL_EXECUTION_TIMEOUT);
+	run->run_timeout = usecs_column(values, nulls, COL_RUN_TIMEOUT);
+	run->task_timeout = usecs_column(values, nulls, COL_TASK_TIMEOUT);
+	run->reset_run_id = uuid_column(values, nulls, COL_RESET_RUN_ID);
+	run->base_run_id = uuid_column(values, nulls, COL_BASE_RUN_ID);
+	run->parent_run_id = uuid_column(values, nulls, COL_PARENT_RUN_ID);
+	if (!nulls[COL_PARENT_INITIATED_EVENT_ID])
+		run->parent_initiated_event_id = DatumGetInt64(values[COL_PARENT_INITIATED_EVENT_ID]);
+	run->namespace = text_column(values, nulls, COL_NAMESPACE);
+	run->workflow_id = text_column(values, nulls, COL_WORKFLOW_ID);
+	run->workflow_type = text_column(values, nulls, COL_WORKFLOW_TYPE);
+	run->task_queue = text_column(values, nulls, COL_TASK_QUEUE);
+	run->parent_namespace = text_column(values, nulls, COL_PARENT_NAMESPACE);
+	run->parent_workflow_id = text_column(values, nulls, COL_PARENT_WORKFLOW_ID);
+	run->create_request_id = text_column(values, nulls, COL_CREATE_REQUEST_ID);
+	run->cancel_request_id = text_column(values, nulls, COL_CANCEL_REQUEST_ID);
+	run->task_identity = text_column(values, nulls, COL_TASK_IDENTITY);
+	if (!nulls[COL_TASK_TOKEN])
+		run->task_token = *DatumGetUUIDP(values[COL_TASK_TOKEN]);
+	*stored = *run;
+	run->stored = stored;
+	return run;
+}
+
+/* The run that a SELECT of whole rows finds, or NULL. */
+static WfiRun *
+select_run(Statement statement, Params *params, bool locked)
+{
+	SPITupleTable *table;
+	Datum		row;
+	bool		isnull;
+	WfiRun	   *run;
+
+	if (wfi_store_execute(statement, params, SPI_OK_SELECT) == 0)
+		return NULL;
+	table = SPI_tuptable;
+	row = SPI_getbinval(table->vals[0], table->tupdesc, 1, &isnull);
+	run = read_run(DatumGetHeapTupleHeader(row));
+	run->locked = locked;
+	SPI_freetuptable(table);
+	return run;
+}
+
+static WfiRun *
+select_current(Statement statement, int32 shard, const char *namespace,
+			   const char *workflow_id, bool locked)
+{
+	Params		params = {0};
+
+	put(&params, Int32GetDatum(shard));
+	put_text(&params, workflow_id);
+	put_text(&params, namespace);
+	return select_run(statement, &params, locked);
+}
+
+/*
+ * Lock the current run of a workflow id.  NULL when there is none, but also
+ * when the one that was current has been replaced while we waited for it:
+ * ask again.
+ */
+WfiRun *
+wfi_store_lock_current(int32 shard, const char *namespace,
+					   const char *workflow_id)
+{
+	return select_current(LOCK_CURRENT, shard, namespace, workflow_id, true);
+}
+
+/* Read the current run of a workflow id, or NULL. */
+WfiRun *
+wfi_store_read_current(int32 shard, const char *namespace,
+					   const char *workflow_id)
+{
+	return select_current(READ_CURRENT, shard, namespace, workflow_id, false);
+}
+
+/*
+ * Lock a run; NULL when there is none, or, with skip_locked, when somebody
+ * else holds it.
+ */
+WfiRun *
+wfi_store_lock_run(int32 shard, const pg_uuid_t *run_id, bool skip_locked)
+{
+	Params		params;
+
+	put_run(&params, shard, run_id);
+	return select_run(skip_locked ? LOCK_RUN_SKIP : LOCK_RUN, &params, true);
+}
+
+/* Read a run, or NULL. */
+WfiRun *
+wfi_store_read_run(int32 shard, const pg_uuid_t *run_id)
+{
+	Params		params;
+
+	put_run(&params, shard, run_id);
+	return select_run(READ_RUN, &params, false);
+}
+
+/* Is there such a run? */
+bool
+wfi_store_run_exists(int32 shard, const pg_uuid_t *run_id)
+{
+	Params		params;
+
+	put_run(&params, shard, run_id);
+	return wfi_store_execute(RUN_EXISTS, &params, SPI_OK_SELECT) > 0;
+}
+
+/* Load memo and search attributes, unless they are there. */
+void
+wfi_store_read_memo(WfiRun *run)
+{
+	Params		params;
+	SPITupleTable *table;
+	Datum		values[2];
+	bool		nulls[2];
+
+	if (run->memo_loaded)
+		return;
+	run->memo_loaded = true;
+	put_run(&params, run->shard, &run->run_id);
+	if (wfi_store_execute(READ_MEMO, &params, SPI_OK_SELECT) == 0)
+		return;
+	table = SPI_tuptable;
+	heap_deform_tuple(table->vals[0], table->tupdesc, values, nulls);
+	run->memo = nulls[0] ? NULL : DatumGetJsonbPCopy(values[0]);
+	run->search_attributes = nulls[1] ? NULL : DatumGetJsonbPCopy(values[1]);
+	SPI_freetuptable(table);
+}
+
+/* Store a new run's row; false when its workflow id has a current run. */
+bool
+wfi_store_insert_run(const WfiRun *run)
+{
+	Params		params;
+
+	put_run(&params, run->shard, &run->run_id);
+	put(&params, UUIDPGetDatum(&run->first_execution_run_id));
+	put(&params, UUIDPGetDatum(&run->original_execution_run_id));
+	put(&params, Int64GetDatum(run->next_event_id));
+	put(&params, Int64GetDatum(run->history_size));
+	put_time(&params, run->start_time);
+	put_time(&params, run->execution_time);
+	put_time(&params, run->close_time);
+	put_time(&params, run->last_event_time);
+	put_time(&params, run->first_task_time);
+	put_time(&params, run->wakeup_time);
+	put_time(&params, run->execution_expiration_time);
+	put_time(&params, run->run_expiration_time);
+	put(&params, Int64GetDatum(run->task_scheduled_event_id));
+	put_time(&params, run->task_scheduled_time);
+	put_time(&params, run->task_original_scheduled_time);
+	put(&params, Int32GetDatum(run->task_attempt));
+	put(&params, Int32GetDatum(run->signal_count));
+	put(&params, Int64GetDatum(run->state_size));
+	put(&params, wfi_store_status(run->status));
+	put(&params, BoolGetDatum(run->is_current));
+	put_usecs(&params, run->execution_timeout);
+	put_usecs(&params, run->run_timeout);
+	put_usecs(&params, run->task_timeout);
+	put_text(&params, run->namespace);
+	put_text(&params, run->workflow_id);
+	put_text(&params, run->workflow_type);
+	put_text(&params, run->task_queue);
+	put_text(&params, run->create_request_id);
+	put_pointer(&params, run->memo);
+	put_pointer(&params, run->search_attributes);
+	return wfi_store_execute(INSERT_RUN, &params, SPI_OK_INSERT) == 1;
+}
+
+/*
+ * The columns that differ from what is stored, as a set of bits, and their
+ * values as parameters in the order of the columns.
+ */
+static uint64
+changed_columns(const WfiRun *run, Params *params)
+{
+	const WfiRun *old = run->stored;
+	uint64		changed = 0;
+
+#define CHANGED(column, differs, value) \
+	do { \
+		if (differs) \
+		{ \
+			changed |= UINT64CONST(1) << (column); \
+			value; \
+		} \
+	} while (0)
+#define CHANGED_FIELD(column, field, value) \
+	CHANGED(column, run->field != old->field, value)
+#define CHANGED_INT64(column, field) \
+	CHANGED_FIELD(column, field, put(params, Int64GetDatum(run->field)))
+#define CHANGED_INT32(column, field) \
+	CHANGED_FIELD(column, field, put(params, Int32GetDatum(run->field)))
+#define CHANGED_BOOL(column, field) \
+	CHANGED_FIELD(column, field, put(params, BoolGetDatum(run->field)))
+#define CHANGED_TIME(column, field) \
+	CHANGED_FIELD(column, field, put_time(params, run->field))
+#define CHANGED_TEXT(column, field) \
+	CHANGED_FIELD(column, field, put_text(params, run->field))
+
+	CHANGED_INT64(COL_NEXT_EVENT_ID, next_event_id);
+	CHANGED_INT64(COL_HISTORY_SIZE, history_size);
+	CHANGED_TIME(COL_CLOSE_TIME, close_time);
+	CHANGED_TIME(COL_LAST_EVENT_TIME, last_event_time);
+	CHANGED_TIME(COL_FIRST_TASK_TIME, first_task_time);
+	CHANGED_TIME(COL_WAKEUP_TIME, wakeup_time);
+	CHANGED_INT64(COL_TASK_SCHEDULED_EVENT_ID, task_scheduled_event_id);
+	CHANGED_INT64(COL_TASK_STARTED_EVENT_ID, task_started_event_id);
+	CHANGED_INT64(COL_PREVIOUS_STARTED_EVENT_ID, previous_started_event_id);
+	CHANGED_TIME(COL_TASK_SCHEDULED_TIME, task_scheduled_time);
+	CHANGED_TIME(COL_TASK_ORIGINAL_SCHEDULED_TIME, task_original_scheduled_time);
+	CHANGED_TIME(COL_TASK_STARTED_TIME, task_started_time);
+	CHANGED(COL_TASK_TOKEN,
+			run->task_started_event_id != old->task_started_event_id,
+			put_pointer(params, run->task_started_event_id != 0 ?
+						&run->task_token : NULL));
+	CHANGED_INT32(COL_TASK_ATTEMPT, task_attempt);
+	CHANGED_INT32(COL_SIGNAL_COUNT, signal_count);
+	CHANGED_INT32(COL_BUFFERED_COUNT, buffered_count);
+	CHANGED_INT64(COL_BUFFERED_SIZE, buffered_size);
+	CHANGED_INT64(COL_STATE_SIZE, state_size);
+	CHANGED_INT32(COL_PENDING_TIMERS, pending_timers);
+	CHANGED_FIELD(COL_STATUS, status,
+				  put(params, wfi_store_status(run->status)));
+	CHANGED_BOOL(COL_CANCEL_REQUESTED, cancel_requested);
+	CHANGED_BOOL(COL_CLOSE_ATTEMPTED, close_attempted);
+	CHANGED_TEXT(COL_CANCEL_REQUEST_ID, cancel_request_id);
+	CHANGED_TEXT(COL_TASK_IDENTITY, task_identity);
+	CHANGED(COL_MEMO, run->memo_changed, put_pointer(params, run->memo));
+	CHANGED(COL_SEARCH_ATTRIBUTES, run->search_attributes_changed,
+			put_pointer(params, run->search_attributes));
+	return changed;
+}
+
+/* The plan that updates a set of columns, made at its first use. */
+static SPIPlanPtr
+update_plan(uint64 changed)
+{
+	UpdatePlan *entry;
+	bool		found;
+	StringInfoData sql;
+	StringInfoData param_types;
+	int			n = 2;
+
+	if (update_plans == NULL)
+	{
+		HASHCTL		control = {0};
+
+		control.keysize = sizeof(uint64);
+		control.entrysize = sizeof(UpdatePlan);
+		update_plans = hash_create("workflow_interrupt update plans", 64,
+								   &control, HASH_ELEM | HASH_BLOBS);
+	}
+	entry = hash_search(update_plans, &changed, HASH_FIND, &found);
+	if (found)
+		return entry->plan;
+
+	initStringInfo(&sql);
+	initStringInfo(&param_types);
+	appendStringInfoString(&param_types, "iu");
+	appendStringInfoString(&sql, "UPDATE wf.execution SET");
+	for (int i = 0; i < RUN_COLUMNS; i++)
+	{
+		if ((changed & (UINT64CONST(1) << i)) == 0)
+			continue;
+		Assert(run_columns[i].type != 0);
+		appendStringInfo(&sql, "%s %s = $%d", n == 2 ? "" : ",",
+						 run_columns[i].name, n + 1);
+		appendStringInfoChar(&param_types, run_columns[i].type);
+		n++;
+	}
+	appendStringInfoString(&sql, " WHERE shard OPERATOR(pg_catalog.=) $1"
+						   " AND run_id OPERATOR(pg_catalog.=) $2");
+	{
+		SPIPlanPtr	plan = wfi_store_plan(sql.data, param_types.data);
+
+		entry = hash_search(update_plans, &changed, HASH_ENTER, &found);
+		entry->plan = plan;
+	}
+	return entry->plan;
+}
+
+/*
+ * Store what changed in a locked run.  The executor's work grows with the
+ * columns of a statement, so there is one for each set of columns met.
+ */
+void
+wfi_store_update_run(const WfiRun *run)
+{
+	Params		params;
+	uint64		changed;
+
+	put_run(&params, run->shard, &run->run_id);
+	changed = changed_columns(run, &params);
+	if (changed != 0 &&
+		wfi_store_execute_plan(update_plan(changed), &params,
+							   SPI_OK_UPDATE) != 1)
+		elog(ERROR, "could not update run \"%s\"",
+			 wfi_uuid_text(&run->run_id));
+}
+
+/* Forget what was known of an earlier life of the extension. */
+void
+wfi_store_forget_runs(void)
+{
+	have_run_attributes = false;
+	if (update_plans != NULL)
+	{
+		HASH_SEQ_STATUS status;
+		UpdatePlan *entry;
+
+		hash_seq_init(&status, update_plans);
+		while ((entry = hash_seq_search(&status)) != NULL)
+			SPI_freeplan(entry->plan);
+		hash_destroy(update_plans);
+		update_plans = NULL;
+	}
+}
+
+/* A newer run takes this one's place as the current one. */
+void
+wfi_store_unset_current(const WfiRun *run)
+{
+	Params		params;
+
+	put_run(&params, run->shard, &run->run_id);
+	wfi_store_execute_one(UNSET_CURRENT, &params, SPI_OK_UPDATE);
+}
