@@ -31,6 +31,7 @@
 #include "shmem.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -44,7 +45,7 @@
 
 /* Pause before trying again what failed, doubled each time */
 #define MIN_BACKOFF_MS		100
-#define MAX_BACKOFF_MS		60000
+#define MAX_BACKOFF_MS		10000
 #define MAX_ITEM_BACKOFF_MS	600000
 
 /* Pause when all due wake-ups are locked by others, doubled each time */
@@ -54,16 +55,25 @@
 /* Other work gets its turn after that long. */
 #define FIRE_SLICE_MS		1000
 
+/* When notices were lost, all queues are announced at most that often. */
+#define LOST_INTERVAL_MS	100
+
 /* Notices taken from shared memory at a time */
 #define NOTICE_BATCH		128
 
 /* Runs whose wake-ups failed, to remember how often */
 #define MAX_FAILURES		1000
 
+typedef struct Backoff
+{
+	int			pause;			/* ms; 0 when it did not fail last time */
+	TimestampTz end;			/* not before */
+} Backoff;
+
 typedef struct FailureEntry
 {
 	pg_uuid_t	run_id;			/* must be first */
-	int			backoff;		/* ms */
+	int			pause;			/* ms */
 } FailureEntry;
 
 typedef void (*DriverStep) (void *arg);
@@ -86,10 +96,38 @@ static uint32 wait_event_pause = 0;
 
 static bool extension_gone = false;
 static TimestampTz window_end = DT_NOBEGIN; /* no NOTIFY before */
-static TimestampTz last_renotify = DT_NOBEGIN;
-static TimestampTz error_pause_end = DT_NOBEGIN;
-static int	error_backoff = 0;
-static int	locked_backoff = 0;
+static TimestampTz last_announcement = DT_NOBEGIN;	/* of unclaimed tasks */
+static Backoff notify_backoff = {0, DT_NOBEGIN};	/* of NOTIFY */
+static Backoff look_backoff = {0, DT_NOBEGIN};	/* of using our tables */
+static int	locked_pause = 0;
+
+/*
+ * Says that something has failed and when to try it again; pauses get longer.
+ */
+static void
+back_off(Backoff *backoff)
+{
+	backoff->pause = Min(Max(backoff->pause * 2, MIN_BACKOFF_MS),
+						 MAX_BACKOFF_MS);
+	backoff->end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+											   backoff->pause);
+}
+
+/*
+ * Keeps our plans sane when the clock was set back: what is to happen within
+ * a certain time must not move away.
+ */
+static void
+heed_clock(TimestampTz now)
+{
+	window_end = Min(window_end,
+					 TimestampTzPlusMilliseconds(now, wfi_notify_interval));
+	last_announcement = Min(last_announcement, now);
+	notify_backoff.end = Min(notify_backoff.end,
+							 TimestampTzPlusMilliseconds(now, notify_backoff.pause));
+	look_backoff.end = Min(look_backoff.end,
+						   TimestampTzPlusMilliseconds(now, look_backoff.pause));
+}
 
 /*
  * Runs one step in a transaction of its own.  Returns false when it failed;
@@ -125,34 +163,6 @@ run_step(DriverStep step, void *arg)
 	MemoryContextSwitchTo(context);
 	wfi_notify_directly(false);
 	return ok;
-}
-
-/*
- * After an error that is not about one wake-up, all of the driver's work
- * pauses.
- */
-static void
-pause_after_error(void)
-{
-	error_backoff = Min(Max(error_backoff * 2, MIN_BACKOFF_MS),
-						MAX_BACKOFF_MS);
-	error_pause_end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												  error_backoff);
-}
-
-/*
- * Runs a step that is not about one wake-up; false when it failed.
- */
-static bool
-run_common_step(DriverStep step, void *arg)
-{
-	if (!run_step(step, arg))
-	{
-		pause_after_error();
-		return false;
-	}
-	error_backoff = 0;
-	return true;
 }
 
 /*
@@ -199,7 +209,7 @@ send_notices(void *arg)
  * Step: announces queues with tasks that were created before.
  */
 static void
-renotify(void *arg)
+announce_queues(void *arg)
 {
 	if (!wfi_extension_exists())
 	{
@@ -212,19 +222,41 @@ renotify(void *arg)
 }
 
 /*
+ * Error context callback: which run was it about?
+ */
+static void
+wakeup_context(void *arg)
+{
+	const WfiWakeup *wakeup = &((FireState *) arg)->wakeup;
+
+	if (wakeup->due_time != DT_NOEND)
+		errcontext("wake-up of run \"%s\"",
+				   DatumGetCString(DirectFunctionCall1(uuid_out,
+													   UUIDPGetDatum(&wakeup->run_id))));
+}
+
+/*
  * Step: fires one wake-up, or finds out when the next is due.
  */
 static void
 fire_one(void *arg)
 {
 	FireState  *state = arg;
+	ErrorContextCallback context;
 
 	if (!wfi_extension_exists())
 	{
 		extension_gone = true;
 		return;
 	}
+
+	context.callback = wakeup_context;
+	context.arg = state;
+	context.previous = error_context_stack;
+	error_context_stack = &context;
 	state->result = wfi_fire_next(GetCurrentTimestamp(), &state->wakeup);
+	error_context_stack = context.previous;
+
 	if (state->result == WFI_FIRE_NOTHING)
 		state->next = wfi_next_wakeup();
 }
@@ -266,9 +298,9 @@ note_failure(const pg_uuid_t *run_id)
 	}
 
 	entry = hash_search(failures, run_id, HASH_ENTER, &found);
-	entry->backoff = found ? Min(entry->backoff * 2, MAX_ITEM_BACKOFF_MS) :
+	entry->pause = found ? Min(entry->pause * 2, MAX_ITEM_BACKOFF_MS) :
 		MIN_BACKOFF_MS;
-	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), entry->backoff);
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), entry->pause);
 }
 
 /*
@@ -284,7 +316,7 @@ fire_next(FireState *state)
 
 	if (run_step(fire_one, state))
 	{
-		error_backoff = 0;
+		look_backoff.pause = 0;
 		if (extension_gone || state->result == WFI_FIRE_NOTHING)
 			return false;
 		if (failures != NULL)
@@ -293,15 +325,16 @@ fire_next(FireState *state)
 		return true;
 	}
 
-	if (state->wakeup.due_time == DT_NOEND)
-		pause_after_error();	/* it did not even come to a wake-up */
-	else
+	if (state->wakeup.due_time != DT_NOEND)
 	{
 		state->until = note_failure(&state->wakeup.run_id);
-		if (run_common_step(defer_one, state))
+		if (run_step(defer_one, state))
 			return true;
 	}
-	state->next = error_pause_end;
+
+	/* It is not about one run. */
+	back_off(&look_backoff);
+	state->next = look_backoff.end;
 	return false;
 }
 
@@ -320,7 +353,7 @@ fire_due(void)
 	while (fire_next(&state))
 	{
 		MemoryContextReset(cycle_context);
-		locked_backoff = 0;
+		locked_pause = 0;
 
 		now = GetCurrentTimestamp();
 		if (now >= slice_end || InterruptPending || ConfigReloadPending ||
@@ -335,12 +368,12 @@ fire_due(void)
 	/* If something is due that we did not get, somebody else holds it. */
 	now = GetCurrentTimestamp();
 	if (state.next > now)
-		locked_backoff = 0;
+		locked_pause = 0;
 	else
 	{
-		locked_backoff = Min(Max(locked_backoff * 2, MIN_LOCKED_MS),
-							 MAX_LOCKED_MS);
-		state.next = TimestampTzPlusMilliseconds(now, locked_backoff);
+		locked_pause = Min(Max(locked_pause * 2, MIN_LOCKED_MS),
+						   MAX_LOCKED_MS);
+		state.next = TimestampTzPlusMilliseconds(now, locked_pause);
 	}
 	wfi_driver_plan(Min(state.next,
 						TimestampTzPlusMilliseconds(now, MAX_SLEEP_MS)));
@@ -351,24 +384,26 @@ fire_due(void)
  * later; news for workers are lost, they learn by their next heartbeat.
  */
 static void
-announce(void)
+notify(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
 	pgstat_report_activity(STATE_RUNNING, "sending notifications");
-	if (!run_common_step(send_notices, NULL) ||
-		(wfi_driver_take_lost() && !run_common_step(renotify, &now)))
+	if (run_step(send_notices, NULL))
+		notify_backoff.pause = 0;
+	else
+	{
 		wfi_driver_set_lost();
+		back_off(&notify_backoff);
+	}
 	window_end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 											 wfi_notify_interval);
 }
 
 /*
- * Announces queues with tasks that have waited for too long.  Also a chance
- * to look for wake-ups nobody told us about.
+ * Announces queues with tasks that have waited for too long, or all that have
+ * tasks.  Also a chance to look for wake-ups nobody told us about.
  */
 static void
-announce_again(bool all)
+announce(bool all)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz created_before = now;
@@ -376,20 +411,29 @@ announce_again(bool all)
 	if (!all)
 		created_before = TimestampTzPlusMilliseconds(now,
 													 -wfi_renotify_interval);
-	pgstat_report_activity(STATE_RUNNING, "announcing unclaimed tasks");
-	if (wfi_notify_mode != WFI_NOTIFY_OFF)
-		(void) run_common_step(renotify, &created_before);
+	last_announcement = now;
 	wfi_driver_plan(now);
-	last_renotify = now;
+	if (wfi_notify_mode == WFI_NOTIFY_OFF)
+		return;
+
+	pgstat_report_activity(STATE_RUNNING, "announcing unclaimed tasks");
+	if (run_step(announce_queues, &created_before))
+		return;
+	if (all)
+		wfi_driver_set_lost();
+	back_off(&look_backoff);
 }
 
 /*
  * When are unclaimed tasks to be announced next?
  */
 static TimestampTz
-next_renotify(void)
+next_announcement(void)
 {
-	return TimestampTzPlusMilliseconds(last_renotify, wfi_renotify_interval);
+	return TimestampTzPlusMilliseconds(last_announcement,
+									   wfi_driver_has_lost() ?
+									   LOST_INTERVAL_MS :
+									   wfi_renotify_interval);
 }
 
 /*
@@ -406,7 +450,7 @@ extension_present(void)
 
 		/* If it cannot be told, it is there until the next look. */
 		extension_gone = false;
-		(void) run_common_step(check_extension, &exists);
+		(void) run_step(check_extension, &exists);
 		if (exists)
 			return true;
 		if (wfi_driver_set_absent(creations))
@@ -422,19 +466,17 @@ static void
 sleep_until_work(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz next = TimestampTzPlusMilliseconds(now, MAX_SLEEP_MS);
+	TimestampTz next;
 	bool		pausing = now < window_end;
 
-	if (now < error_pause_end)
-		next = Min(next, error_pause_end);
-	else
-	{
-		next = Min(next, wfi_driver_planned());
-		next = Min(next, next_renotify());
-		if (pausing || wfi_driver_has_notices())
-			next = Min(next, window_end);
-	}
-	next = Max(next, now);		/* infinity would be too much */
+	next = Max(Min(wfi_driver_planned(), next_announcement()),
+			   look_backoff.end);
+	if (wfi_driver_has_notices())
+		next = Min(next, Max(window_end, notify_backoff.end));
+	if (pausing)
+		next = Min(next, window_end);
+	next = Min(next, TimestampTzPlusMilliseconds(now, MAX_SLEEP_MS));
+	next = Max(next, now);		/* it might be infinitely early */
 
 	(void) WaitLatch(MyLatch,
 					 (pausing ? 0 : WL_LATCH_SET) |
@@ -451,14 +493,17 @@ work(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (now < error_pause_end)
-		return;
-	if (now >= window_end && wfi_driver_has_notices())
-		announce();
-	if (wfi_driver_planned() <= now)
-		fire_due();
-	if (next_renotify() <= now)
-		announce_again(false);
+	heed_clock(now);
+	if (now >= window_end && now >= notify_backoff.end &&
+		wfi_driver_has_notices())
+		notify();
+	if (now >= look_backoff.end)
+	{
+		if (next_announcement() <= now)
+			announce(wfi_driver_take_lost());
+		if (wfi_driver_planned() <= now)
+			fire_due();
+	}
 	pgstat_report_activity(STATE_IDLE, NULL);
 	pgstat_report_stat(true);
 }
@@ -517,7 +562,7 @@ wfi_driver_main(Datum main_arg)
 	if (!extension_present())
 		proc_exit(0);
 	wfi_driver_set_running();
-	announce_again(true);
+	wfi_driver_set_lost();
 
 	for (;;)
 	{

@@ -124,10 +124,7 @@ update_entries(List *databases)
 		if (database->latch != NULL)
 			SetLatch(database->latch);
 		else if (database->holds == 0 && handles[i] == NULL)
-		{
-			wfi_forget_notices(database);
 			database->dboid = InvalidOid;
-		}
 	}
 	foreach(lc, databases)
 	{
@@ -257,6 +254,11 @@ pick_database(Oid *dboid, TimestampTz *next)
 			starting++;
 		if (database->state != WFI_DRIVER_IDLE || database->holds > 0)
 			continue;
+
+		/* Mind that the clock may have been set back. */
+		database->retry_time =
+			Min(database->retry_time,
+				TimestampTzPlusMilliseconds(now, MIN_BACKOFF_MS));
 		if (database->retry_time > now)
 			*next = Min(*next, database->retry_time);
 		else if (picked < 0)
@@ -298,6 +300,8 @@ start_drivers(void)
 
 	if (!wfi_enabled)
 		return next;
+	backoff_until = Min(backoff_until,
+						TimestampTzPlusMilliseconds(now, backoff));
 	if (now < backoff_until)
 		return Min(next, backoff_until);
 

@@ -171,23 +171,6 @@ get_my_database(bool create)
 }
 
 /*
- * Drops what waits to be sent for a database.  The caller holds the lock
- * exclusively.
- */
-void
-wfi_forget_notices(WfiDatabase *database)
-{
-	while (!dlist_is_empty(&database->notices))
-	{
-		SharedNotice *notice = dlist_container(SharedNotice, node,
-											   dlist_pop_head_node(&database->notices));
-
-		(void) hash_search(shared_notices, &notice->key, HASH_REMOVE, NULL);
-	}
-	database->lost = false;
-}
-
-/*
  * Does a driver serve this database now?
  */
 bool
@@ -265,6 +248,29 @@ add_notice(WfiDatabase *database, const WfiNotice *notice)
 }
 
 /*
+ * Adds a transaction's notices; true when there is something to do that there
+ * was not before.  Without a driver it is enough to know that there were any,
+ * because a driver begins with announcing all queues.
+ */
+static bool
+add_notices(WfiDatabase *database, const WfiNotice *notices)
+{
+	bool		idle = dlist_is_empty(&database->notices) && !database->lost;
+	const WfiNotice *notice;
+
+	if (notices == NULL)
+		return false;
+	if (database->pid == 0)
+		database->lost = true;
+	else
+	{
+		for (notice = notices; notice != NULL; notice = notice->next)
+			add_notice(database, notice);
+	}
+	return idle;
+}
+
+/*
  * Tells the driver of this database what a transaction has committed, and
  * wakes it up if it has to do something about it earlier than it would by
  * itself.  Without a driver the launcher is woken up instead.
@@ -275,7 +281,6 @@ void
 wfi_shmem_publish(const WfiNews *news)
 {
 	WfiDatabase *database;
-	const WfiNotice *notice;
 	Latch	   *driver_latch = NULL;
 	Latch	   *launcher_latch = NULL;
 	bool		wake = false;
@@ -295,13 +300,7 @@ wfi_shmem_publish(const WfiNews *news)
 	database = get_my_database(true);
 	if (database != NULL)
 	{
-		bool		idle = dlist_is_empty(&database->notices) && !database->lost;
-
-		for (notice = news->notices; notice != NULL; notice = notice->next)
-			add_notice(database, notice);
-		if (idle && (!dlist_is_empty(&database->notices) || database->lost))
-			wake = true;
-
+		wake = add_notices(database, news->notices);
 		if (news->due < database->planned)
 		{
 			database->planned = news->due;
@@ -477,12 +476,21 @@ wfi_await_driver_exit(Oid dboid)
 
 /*
  * before_shmem_exit callback of a driver: says that it is gone, and lets the
- * launcher decide what follows.
+ * launcher decide what follows.  What waits to be sent is forgotten, as the
+ * next driver begins with announcing all queues.
  */
 static void
 driver_detach(int code, Datum arg)
 {
 	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	while (!dlist_is_empty(&driven->notices))
+	{
+		SharedNotice *notice = dlist_container(SharedNotice, node,
+											   dlist_pop_head_node(&driven->notices));
+
+		(void) hash_search(shared_notices, &notice->key, HASH_REMOVE, NULL);
+	}
+	driven->lost = false;
 	driven->pid = 0;
 	driven->latch = NULL;
 	driven->planned = DT_NOEND;
@@ -569,7 +577,6 @@ wfi_driver_set_absent(uint32 creations)
 	if (driven->creations == creations)
 	{
 		driven->state = WFI_DRIVER_ABSENT;
-		wfi_forget_notices(driven);
 		absent = true;
 	}
 	LWLockRelease(wfi_shared->lock);
@@ -613,7 +620,7 @@ wfi_driver_has_notices(void)
 	bool		result;
 
 	LWLockAcquire(wfi_shared->lock, LW_SHARED);
-	result = !dlist_is_empty(&driven->notices) || driven->lost;
+	result = !dlist_is_empty(&driven->notices);
 	LWLockRelease(wfi_shared->lock);
 	return result;
 }
@@ -645,6 +652,20 @@ wfi_driver_take_notices(WfiNotice *notices, int max)
 	}
 	LWLockRelease(wfi_shared->lock);
 	return n;
+}
+
+/*
+ * Were notices of queues lost?
+ */
+bool
+wfi_driver_has_lost(void)
+{
+	bool		result;
+
+	LWLockAcquire(wfi_shared->lock, LW_SHARED);
+	result = driven->lost;
+	LWLockRelease(wfi_shared->lock);
+	return result;
 }
 
 /*

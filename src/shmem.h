@@ -90,7 +90,7 @@ typedef struct WfiDatabase
 	uint32		creations;		/* counts wf._created() */
 	TimestampTz planned;		/* when the driver looks for due wake-ups */
 	TimestampTz retry_time;		/* no new driver before */
-	dlist_head	notices;		/* what to send */
+	dlist_head	notices;		/* what to send; none without a driver */
 } WfiDatabase;
 
 typedef struct WfiShared
@@ -105,7 +105,6 @@ extern WfiShared *wfi_shared;
 
 /* For everybody */
 extern WfiDatabase *wfi_find_database(Oid dboid, bool create);
-extern void wfi_forget_notices(WfiDatabase *database);
 extern void wfi_shmem_publish(const WfiNews *news);
 
 /* For launcher.c */
@@ -128,6 +127,7 @@ extern bool wfi_driver_must_leave(void);
 extern bool wfi_driver_must_check(void);
 extern bool wfi_driver_has_notices(void);
 extern int	wfi_driver_take_notices(WfiNotice *notices, int max);
+extern bool wfi_driver_has_lost(void);
 extern bool wfi_driver_take_lost(void);
 extern void wfi_driver_set_lost(void);
 extern TimestampTz wfi_driver_planned(void);

@@ -16,6 +16,10 @@
 #define LE " OPERATOR(pg_catalog.<=) "
 #define GT " OPERATOR(pg_catalog.>) "
 
+/*
+ * A run's whole row, and where it is, so that the update of a locked row
+ * need not look it up again.
+ */
 #define BY_CURRENT \
 	" FROM wf.execution AS e WHERE e.shard" EQ "$1 AND e.workflow_id" EQ "$2" \
 	" AND e.namespace" EQ "$3 AND e.is_current"
@@ -30,23 +34,24 @@
 
 /*
  * Parameter types: i int4, l int8, u uuid, s text, t timestamptz, b bool,
- * v interval, j jsonb, c "char"; capitals are arrays.
+ * v interval, j jsonb, c "char", o wf.status, e wf.event_type, p tid; capitals
+ * are arrays.
  */
 const StatementDef wfi_statements[STATEMENTS] = {
 	[LOCK_CURRENT] = {
-		"SELECT e" BY_CURRENT " FOR NO KEY UPDATE", "iss"
+		"SELECT e, e.ctid" BY_CURRENT " FOR NO KEY UPDATE", "iss"
 	},
 	[LOCK_RUN] = {
-		"SELECT e" BY_RUN " FOR NO KEY UPDATE", "iu"
+		"SELECT e, e.ctid" BY_RUN " FOR NO KEY UPDATE", "iu"
 	},
 	[LOCK_RUN_SKIP] = {
-		"SELECT e" BY_RUN " FOR NO KEY UPDATE SKIP LOCKED", "iu"
+		"SELECT e, e.ctid" BY_RUN " FOR NO KEY UPDATE SKIP LOCKED", "iu"
 	},
 	[READ_CURRENT] = {
-		"SELECT e" BY_CURRENT, "iss"
+		"SELECT e, e.ctid" BY_CURRENT, "iss"
 	},
 	[READ_RUN] = {
-		"SELECT e" BY_RUN, "iu"
+		"SELECT e, e.ctid" BY_RUN, "iu"
 	},
 	[READ_MEMO] = {
 		"SELECT memo, search_attributes" BY_RUN, "iu"

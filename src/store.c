@@ -56,6 +56,8 @@ param_type(char letter)
 			return JSONBOID;
 		case 'c':
 			return CHAROID;
+		case 'p':
+			return TIDOID;
 		case 'o':
 			return status_type;
 		case 'e':

@@ -285,6 +285,7 @@ select_run(Statement statement, Params *params, bool locked)
 {
 	SPITupleTable *table;
 	Datum		row;
+	Datum		position;
 	bool		isnull;
 	WfiRun	   *run;
 
@@ -293,6 +294,8 @@ select_run(Statement statement, Params *params, bool locked)
 	table = SPI_tuptable;
 	row = SPI_getbinval(table->vals[0], table->tupdesc, 1, &isnull);
 	run = read_run(DatumGetHeapTupleHeader(row));
+	position = SPI_getbinval(table->vals[0], table->tupdesc, 2, &isnull);
+	run->position = *(ItemPointer) DatumGetPointer(position);
 	run->locked = locked;
 	SPI_freetuptable(table);
 	return run;
@@ -498,7 +501,7 @@ update_plan(uint64 changed)
 	bool		found;
 	StringInfoData sql;
 	StringInfoData param_types;
-	int			n = 2;
+	int			n = 3;
 
 	if (update_plans == NULL)
 	{
@@ -515,20 +518,21 @@ update_plan(uint64 changed)
 
 	initStringInfo(&sql);
 	initStringInfo(&param_types);
-	appendStringInfoString(&param_types, "iu");
+	appendStringInfoString(&param_types, "iup");
 	appendStringInfoString(&sql, "UPDATE wf.execution SET");
 	for (int i = 0; i < RUN_COLUMNS; i++)
 	{
 		if ((changed & (UINT64CONST(1) << i)) == 0)
 			continue;
 		Assert(run_columns[i].type != 0);
-		appendStringInfo(&sql, "%s %s = $%d", n == 2 ? "" : ",",
+		appendStringInfo(&sql, "%s %s = $%d", n == 3 ? "" : ",",
 						 run_columns[i].name, n + 1);
 		appendStringInfoChar(&param_types, run_columns[i].type);
 		n++;
 	}
 	appendStringInfoString(&sql, " WHERE shard OPERATOR(pg_catalog.=) $1"
-						   " AND run_id OPERATOR(pg_catalog.=) $2");
+						   " AND run_id OPERATOR(pg_catalog.=) $2"
+						   " AND ctid OPERATOR(pg_catalog.=) $3");
 	{
 		SPIPlanPtr	plan = wfi_store_plan(sql.data, param_types.data);
 
@@ -539,8 +543,9 @@ update_plan(uint64 changed)
 }
 
 /*
- * Store what changed in a locked run.  The executor's work grows with the
- * columns of a statement, so there is one for each set of columns met.
+ * Store what changed in a locked run, once per operation.  The executor's
+ * work grows with the columns of a statement, so there is one for each set of
+ * columns met.
  */
 void
 wfi_store_update_run(const WfiRun *run)
@@ -548,7 +553,9 @@ wfi_store_update_run(const WfiRun *run)
 	Params		params;
 	uint64		changed;
 
+	Assert(run->locked);
 	put_run(&params, run->shard, &run->run_id);
+	put_pointer(&params, &run->position);
 	changed = changed_columns(run, &params);
 	if (changed != 0 &&
 		wfi_store_execute_plan(update_plan(changed), &params,

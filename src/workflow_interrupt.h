@@ -16,6 +16,7 @@
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "nodes/pg_list.h"
+#include "storage/itemptr.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -197,6 +198,7 @@ typedef struct WfiRun
 	TimestampTz now;			/* the one clock reading */
 	bool		is_new;			/* not yet stored */
 	bool		locked;			/* row lock held */
+	ItemPointerData position;	/* of the row when it was read */
 	bool		dispatch;		/* a task row must be written */
 	bool		wakeup_moved;	/* a wake-up row must be written */
 	int64		batch_id;		/* first event id of the current batch */
