@@ -12,6 +12,9 @@ PG_FUNCTION_INFO_V1(wfi_create_namespace);
 PG_FUNCTION_INFO_V1(wfi_describe_namespace);
 PG_FUNCTION_INFO_V1(wfi_drop_namespace);
 
+/* Made with the extension, and never dropped */
+#define DEFAULT_NAMESPACE "default"
+
 #define DEFAULT_RETENTION (3 * USECS_PER_DAY)
 
 static void
@@ -27,7 +30,19 @@ error_namespace(const char *name)
 void
 wfi_check_namespace(const char *name)
 {
-	if (!wfi_store_namespace_exists(name))
+	if (!wfi_store_namespace_exists(name, false))
+		error_namespace(name);
+}
+
+/*
+ * An error unless there is such a namespace, which then cannot be dropped
+ * before the transaction ends.
+ */
+void
+wfi_hold_namespace(const char *name)
+{
+	if (strcmp(name, DEFAULT_NAMESPACE) != 0 &&
+		!wfi_store_namespace_exists(name, true))
 		error_namespace(name);
 }
 
@@ -88,7 +103,7 @@ wfi_drop_namespace(PG_FUNCTION_ARGS)
 
 	wfi_store_begin("wf_drop_namespace()", true);
 	name = wfi_arg_id(fcinfo, 0, "name");
-	if (strcmp(name, "default") == 0)
+	if (strcmp(name, DEFAULT_NAMESPACE) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("namespace \"%s\" cannot be dropped", name)));

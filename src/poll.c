@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
@@ -106,6 +107,7 @@ wfi_poll_workflow_task(PG_FUNCTION_ARGS)
 	ListCell   *lc;
 
 	InitMaterializedSRF(fcinfo, 0);
+	PreventCommandIfReadOnly("wf_poll_workflow_task()");
 	if (!wfi_driver_running())
 		wfi_fire_due(TICK_ITEMS);
 

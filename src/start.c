@@ -291,12 +291,10 @@ wfi_do_start(const WfiStart *start, pg_uuid_t *run_id)
 				return;
 			}
 		}
+		else
+			wfi_hold_namespace(start->namespace);
 		if (wfi_run_create(new_run(start, run_id)))
-		{
-			/* behind the insert, so that wf_drop_namespace() waits for us */
-			wfi_check_namespace(start->namespace);
 			return;
-		}
 		/* somebody else has just started one: look again */
 	}
 	ereport(ERROR,

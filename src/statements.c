@@ -223,10 +223,6 @@ const StatementDef wfi_statements[STATEMENTS] = {
 		"INSERT INTO wf.namespace (name, retention, description) "
 		"VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", "svs"
 	},
-	[LOCK_EXECUTIONS] = {
-		/* waits for starts under way, and keeps new ones out */
-		"LOCK TABLE wf.execution IN SHARE MODE", ""
-	},
 	[DELETE_NAMESPACE] = {
 		"DELETE FROM wf.namespace WHERE name" EQ "$1", "s"
 	},

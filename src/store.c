@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "store.h"
@@ -234,6 +235,30 @@ wfi_store_execute_one(Statement statement, Params *params, int expected)
 	if (rows != 1)
 		elog(ERROR, "statement %d changed " UINT64_FORMAT " rows",
 			 (int) statement, rows);
+}
+
+/*
+ * Does a SELECT find anything in what is committed now, or was done by this
+ * transaction, whatever snapshot the transaction has?
+ */
+bool
+wfi_store_exists_now(Statement statement, Params *params)
+{
+	const StatementDef *def = &wfi_statements[statement];
+	MemoryContext context = CurrentMemoryContext;
+	int			result;
+
+	Assert(params->n == (int) strlen(def->types));
+	if (plans[statement] == NULL)
+		plans[statement] = wfi_store_plan(def->sql, def->types);
+	result = SPI_execute_snapshot(plans[statement], params->values,
+								  params->nulls, GetLatestSnapshot(),
+								  InvalidSnapshot, false, false, 1);
+	if (result != SPI_OK_SELECT)
+		elog(ERROR, "statement %d gave %s", (int) statement,
+			 SPI_result_code_string(result));
+	MemoryContextSwitchTo(context);
+	return SPI_processed > 0;
 }
 
 /* A status as a parameter. */

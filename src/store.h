@@ -55,7 +55,6 @@ typedef enum Statement
 	NAMESPACE_IN_USE,
 	DESCRIBE_NAMESPACE,
 	INSERT_NAMESPACE,
-	LOCK_EXECUTIONS,
 	DELETE_NAMESPACE,
 	STATEMENTS					/* how many there are */
 } Statement;
@@ -155,6 +154,8 @@ extern WfiStatus wfi_store_read_status(Datum value);
 extern Datum wfi_store_event_type(WfiEventType type);
 extern WfiEventType wfi_store_read_event_type(Datum value);
 extern Oid	wfi_store_event_type_oid(void);
+
+extern bool wfi_store_exists_now(Statement statement, Params *params);
 
 /* store_run.c */
 extern void wfi_store_forget_runs(void);

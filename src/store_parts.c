@@ -6,8 +6,12 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
+#include "utils/lsyscache.h"
 
 #include "store.h"
 
@@ -502,24 +506,46 @@ execute_named(Statement statement, const char *name, int expected)
 	return wfi_store_execute(statement, &params, expected);
 }
 
-/* Is there such a namespace? */
-bool
-wfi_store_namespace_exists(const char *name)
+/*
+ * Hold a namespace to the end of the transaction: shared by those who start
+ * runs in it, exclusive for who drops it.
+ */
+static void
+lock_namespace(const char *name, LOCKMODE mode)
 {
-	return execute_named(NAMESPACE_EXISTS, name, SPI_OK_SELECT) > 0;
+	Oid			schema = get_namespace_oid("wf", false);
+
+	LockDatabaseObject(get_relname_relid("namespace", schema),
+					   hash_bytes((const unsigned char *) name, strlen(name)),
+					   0, mode);
+}
+
+/* Is there such a namespace?  With hold, it stays until we are done. */
+bool
+wfi_store_namespace_exists(const char *name, bool hold)
+{
+	Params		params = {0};
+
+	put_text(&params, name);
+	if (!hold)
+		return wfi_store_execute(NAMESPACE_EXISTS, &params,
+								 SPI_OK_SELECT) > 0;
+	lock_namespace(name, AccessShareLock);
+	return wfi_store_exists_now(NAMESPACE_EXISTS, &params);
 }
 
 /*
- * Are there runs in this namespace?  Afterwards, until the end of the
- * transaction, nobody can start one.
+ * Are there runs in this namespace?  Until the end of the transaction nobody
+ * can start one.
  */
 bool
 wfi_store_namespace_in_use(const char *name)
 {
 	Params		params = {0};
 
-	wfi_store_execute(LOCK_EXECUTIONS, &params, SPI_OK_UTILITY);
-	return execute_named(NAMESPACE_IN_USE, name, SPI_OK_SELECT) > 0;
+	lock_namespace(name, AccessExclusiveLock);
+	put_text(&params, name);
+	return wfi_store_exists_now(NAMESPACE_IN_USE, &params);
 }
 
 /* A namespace as a JSON object, or NULL. */

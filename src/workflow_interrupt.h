@@ -486,7 +486,7 @@ extern void wfi_store_delete_wakeup(const WfiWakeup *wakeup);
 extern TimestampTz wfi_store_next_wakeup(void);
 extern int	wfi_store_renotify(TimestampTz created_before);
 extern bool wfi_store_run_exists(int32 shard, const pg_uuid_t *run_id);
-extern bool wfi_store_namespace_exists(const char *name);
+extern bool wfi_store_namespace_exists(const char *name, bool hold);
 extern bool wfi_store_namespace_in_use(const char *name);
 extern Jsonb *wfi_store_describe_namespace(const char *name);
 extern bool wfi_store_create_namespace(const char *name,
@@ -494,5 +494,6 @@ extern bool wfi_store_create_namespace(const char *name,
 									   const char *description);
 extern bool wfi_store_drop_namespace(const char *name);
 extern void wfi_check_namespace(const char *name);
+extern void wfi_hold_namespace(const char *name);
 
 #endif							/* WORKFLOW_INTERRUPT_H */
