@@ -103,8 +103,12 @@ COMMENT ON COLUMN wf.namespace.created_time IS 'when it was created';
 INSERT INTO wf.namespace (name, description) VALUES ('default', 'created with the extension');
 
 CREATE TABLE wf.execution (
+	-- what is indexed comes first: updates compare it
 	shard						integer NOT NULL,
 	run_id						uuid NOT NULL,
+	is_current					boolean NOT NULL,
+	workflow_id					text COLLATE "C" NOT NULL,
+	namespace					text COLLATE "C" NOT NULL,
 	first_execution_run_id		uuid NOT NULL,
 	original_execution_run_id	uuid NOT NULL,
 	next_event_id				bigint NOT NULL,
@@ -131,7 +135,6 @@ CREATE TABLE wf.execution (
 	state_size					bigint NOT NULL DEFAULT 0,
 	pending_timers				integer NOT NULL DEFAULT 0,
 	status						wf.status NOT NULL,
-	is_current					boolean NOT NULL,
 	cancel_requested			boolean NOT NULL DEFAULT false,
 	close_attempted				boolean NOT NULL DEFAULT false,
 	workflow_was_reset			boolean NOT NULL DEFAULT false,
@@ -142,8 +145,6 @@ CREATE TABLE wf.execution (
 	base_run_id					uuid,
 	parent_run_id				uuid,
 	parent_initiated_event_id	bigint,
-	namespace					text COLLATE "C" NOT NULL,
-	workflow_id					text COLLATE "C" NOT NULL,
 	workflow_type				text COLLATE "C" NOT NULL,
 	task_queue					text COLLATE "C" NOT NULL,
 	parent_namespace			text COLLATE "C",

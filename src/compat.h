@@ -8,6 +8,7 @@
 #ifndef WFI_COMPAT_H
 #define WFI_COMPAT_H
 
+#include "access/tableam.h"
 #include "catalog/pg_database.h"
 #include "utils/acl.h"
 #include "utils/wait_event.h"
@@ -53,6 +54,37 @@ WaitEventExtensionNew(const char *wait_event_name)
 /* It went to the front of the declaration, where older compilers accept it. */
 #define pg_noreturn pg_attribute_noreturn()
 
+#endif
+
+/*
+ * What an update has to do to the indexes, and how.
+ */
+#if PG_VERSION_NUM < 160000
+
+typedef bool WfiUpdateIndexes;
+#define wfi_update_needs_indexes(u)		(u)
+#define wfi_update_only_summarizing(u)	false
+#define wfi_insert_index_tuples(result, slot, estate, only_summarizing) \
+	ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL)
+
+#else
+
+typedef TU_UpdateIndexes WfiUpdateIndexes;
+#define wfi_update_needs_indexes(u)		((u) != TU_None)
+#define wfi_update_only_summarizing(u)	((u) == TU_Summarizing)
+#define wfi_insert_index_tuples(result, slot, estate, only_summarizing) \
+	ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL, \
+						  only_summarizing)
+
+#endif
+
+/* Index scans can be instrumented since 18. */
+#if PG_VERSION_NUM < 180000
+#define wfi_index_beginscan(table, index, snapshot, nkeys) \
+	index_beginscan(table, index, snapshot, nkeys, 0)
+#else
+#define wfi_index_beginscan(table, index, snapshot, nkeys) \
+	index_beginscan(table, index, snapshot, NULL, nkeys, 0)
 #endif
 
 #endif							/* WFI_COMPAT_H */

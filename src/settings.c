@@ -34,6 +34,7 @@ int			wfi_notify_mode;
 int			wfi_notify_interval;
 int			wfi_renotify_interval;
 bool		wfi_enabled;
+bool		wfi_direct_access;
 
 static const struct config_enum_entry notify_modes[] = {
 	{"deferred", WFI_NOTIFY_DEFERRED, false},
@@ -151,6 +152,13 @@ wfi_settings_init(void)
 							 &wfi_enabled,
 							 true,
 							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("workflow_interrupt.direct_access",
+							 "Locks and updates rows of runs without SQL where the table allows it.",
+							 NULL,
+							 &wfi_direct_access,
+							 true,
+							 PGC_SUSET, GUC_NOT_IN_SAMPLE,
 							 NULL, NULL, NULL);
 	MarkGUCPrefixReserved("workflow_interrupt");
 }

@@ -119,6 +119,7 @@ meet_schema(Oid schema)
 			SPI_freeplan(plan);
 	}
 	wfi_store_forget_runs();
+	wfi_direct_forget();
 	status_type = type_oid(schema, "status");
 	for (int i = 0; i < WFI_STATUSES; i++)
 		status_oids[i] = enum_oid(status_type, wfi_status_name(i));
@@ -259,6 +260,13 @@ wfi_store_exists_now(Statement statement, Params *params)
 			 SPI_result_code_string(result));
 	MemoryContextSwitchTo(context);
 	return SPI_processed > 0;
+}
+
+/* May rows of wf.execution be locked and updated without SQL? */
+bool
+wfi_store_direct(void)
+{
+	return wfi_direct_usable(known_schema);
 }
 
 /* A status as a parameter. */

@@ -155,7 +155,25 @@ extern Datum wfi_store_event_type(WfiEventType type);
 extern WfiEventType wfi_store_read_event_type(Datum value);
 extern Oid	wfi_store_event_type_oid(void);
 
+extern bool wfi_store_direct(void);
 extern bool wfi_store_exists_now(Statement statement, Params *params);
+
+/* store_direct.c */
+typedef enum WfiDirectKey
+{
+	WFI_DIRECT_CURRENT,			/* shard, workflow id, namespace */
+	WFI_DIRECT_RUN,				/* shard, run id */
+	WFI_DIRECT_KEYS				/* how many there are */
+} WfiDirectKey;
+
+typedef WfiRun *(*WfiReadRow) (TupleDesc desc, Datum *values, bool *nulls);
+
+extern bool wfi_direct_usable(Oid schema);
+extern void wfi_direct_forget(void);
+extern WfiRun *wfi_direct_lock(WfiDirectKey key, const Datum *values,
+							   bool skip_locked, WfiReadRow read_row);
+extern void wfi_direct_update(ItemPointerData position, Datum *values,
+							  bool *nulls, bool *replace);
 
 /* store_run.c */
 extern void wfi_store_forget_runs(void);

@@ -128,6 +128,7 @@ static const struct
 
 /* Where they are in the table, in this life of the extension */
 static int	run_attributes[RUN_COLUMNS];
+static int	run_natts;
 static bool have_run_attributes = false;
 
 /* Plans of updates, by the set of columns they change */
@@ -158,6 +159,7 @@ find_attributes(TupleDesc desc)
 			elog(ERROR, "wf.execution lacks column \"%s\"",
 				 run_columns[i].name);
 	}
+	run_natts = desc->natts;
 	have_run_attributes = true;
 }
 
@@ -192,39 +194,22 @@ usecs_column(Datum *values, bool *nulls, int n)
 	return nulls[n] ? 0 : wfi_interval_to_usecs(DatumGetIntervalP(values[n]));
 }
 
-/* A row's columns, in the order of RunColumn. */
-static void
-read_columns(HeapTupleHeader row, Datum *values, bool *nulls)
-{
-	TupleDesc	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(row),
-											  HeapTupleHeaderGetTypMod(row));
-	Datum	   *all = palloc(desc->natts * sizeof(Datum));
-	bool	   *all_nulls = palloc(desc->natts * sizeof(bool));
-	HeapTupleData tuple = {0};
-
-	if (!have_run_attributes)
-		find_attributes(desc);
-	tuple.t_len = HeapTupleHeaderGetDatumLength(row);
-	tuple.t_data = row;
-	heap_deform_tuple(&tuple, desc, all, all_nulls);
-	for (int i = 0; i < RUN_COLUMNS; i++)
-	{
-		values[i] = all[run_attributes[i]];
-		nulls[i] = all_nulls[run_attributes[i]];
-	}
-	ReleaseTupleDesc(desc);
-}
-
-/* A run from its row. */
+/* A run from its row's columns. */
 static WfiRun *
-read_run(HeapTupleHeader row)
+read_run(TupleDesc desc, Datum *all, bool *all_nulls)
 {
 	WfiRun	   *run = palloc0(sizeof(WfiRun));
 	WfiRun	   *stored = palloc(sizeof(WfiRun));
 	Datum		values[RUN_COLUMNS];
 	bool		nulls[RUN_COLUMNS];
 
-	read_columns(row, values, nulls);
+	if (!have_run_attributes || desc->natts != run_natts)
+		find_attributes(desc);
+	for (int i = 0; i < RUN_COLUMNS; i++)
+	{
+		values[i] = all[run_attributes[i]];
+		nulls[i] = all_nulls[run_attributes[i]];
+	}
 	run->shard = DatumGetInt32(values[COL_SHARD]);
 	run->run_id = *DatumGetUUIDP(values[COL_RUN_ID]);
 	run->first_execution_run_id = *DatumGetUUIDP(values[COL_FIRST_EXECUTION_RUN_ID]);
@@ -279,6 +264,25 @@ read_run(HeapTupleHeader row)
 	return run;
 }
 
+/* A run from its row as a composite value. */
+static WfiRun *
+read_composite(HeapTupleHeader row)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(row),
+											  HeapTupleHeaderGetTypMod(row));
+	Datum	   *values = palloc(desc->natts * sizeof(Datum));
+	bool	   *nulls = palloc(desc->natts * sizeof(bool));
+	HeapTupleData tuple = {0};
+	WfiRun	   *run;
+
+	tuple.t_len = HeapTupleHeaderGetDatumLength(row);
+	tuple.t_data = row;
+	heap_deform_tuple(&tuple, desc, values, nulls);
+	run = read_run(desc, values, nulls);
+	ReleaseTupleDesc(desc);
+	return run;
+}
+
 /* The run that a SELECT of whole rows finds, or NULL. */
 static WfiRun *
 select_run(Statement statement, Params *params, bool locked)
@@ -293,7 +297,7 @@ select_run(Statement statement, Params *params, bool locked)
 		return NULL;
 	table = SPI_tuptable;
 	row = SPI_getbinval(table->vals[0], table->tupdesc, 1, &isnull);
-	run = read_run(DatumGetHeapTupleHeader(row));
+	run = read_composite(DatumGetHeapTupleHeader(row));
 	position = SPI_getbinval(table->vals[0], table->tupdesc, 2, &isnull);
 	run->position = *(ItemPointer) DatumGetPointer(position);
 	run->locked = locked;
@@ -322,7 +326,19 @@ WfiRun *
 wfi_store_lock_current(int32 shard, const char *namespace,
 					   const char *workflow_id)
 {
-	return select_current(LOCK_CURRENT, shard, namespace, workflow_id, true);
+	Datum		key[3];
+	WfiRun	   *run;
+
+	if (!wfi_store_direct())
+		return select_current(LOCK_CURRENT, shard, namespace, workflow_id,
+							  true);
+	key[0] = Int32GetDatum(shard);
+	key[1] = CStringGetTextDatum(workflow_id);
+	key[2] = CStringGetTextDatum(namespace);
+	run = wfi_direct_lock(WFI_DIRECT_CURRENT, key, false, read_run);
+	if (run)
+		run->locked = true;
+	return run;
 }
 
 /* Read the current run of a workflow id, or NULL. */
@@ -341,9 +357,17 @@ WfiRun *
 wfi_store_lock_run(int32 shard, const pg_uuid_t *run_id, bool skip_locked)
 {
 	Params		params;
+	WfiRun	   *run;
 
 	put_run(&params, shard, run_id);
-	return select_run(skip_locked ? LOCK_RUN_SKIP : LOCK_RUN, &params, true);
+	if (!wfi_store_direct())
+		return select_run(skip_locked ? LOCK_RUN_SKIP : LOCK_RUN, &params,
+						  true);
+	run = wfi_direct_lock(WFI_DIRECT_RUN, params.values, skip_locked,
+						  read_run);
+	if (run)
+		run->locked = true;
+	return run;
 }
 
 /* Read a run, or NULL. */
@@ -542,6 +566,29 @@ update_plan(uint64 changed)
 	return entry->plan;
 }
 
+/* The same without SQL. */
+static void
+update_directly(const WfiRun *run, uint64 changed, const Params *params)
+{
+	Datum	   *values = palloc0(run_natts * sizeof(Datum));
+	bool	   *nulls = palloc0(run_natts * sizeof(bool));
+	bool	   *replace = palloc0(run_natts * sizeof(bool));
+	int			n = 3;			/* behind the key */
+
+	for (int i = 0; i < RUN_COLUMNS; i++)
+	{
+		int			attribute = run_attributes[i];
+
+		if ((changed & (UINT64CONST(1) << i)) == 0)
+			continue;
+		values[attribute] = params->values[n];
+		nulls[attribute] = params->nulls[n] == 'n';
+		replace[attribute] = true;
+		n++;
+	}
+	wfi_direct_update(run->position, values, nulls, replace);
+}
+
 /*
  * Store what changed in a locked run, once per operation.  The executor's
  * work grows with the columns of a statement, so there is one for each set of
@@ -557,9 +604,12 @@ wfi_store_update_run(const WfiRun *run)
 	put_run(&params, run->shard, &run->run_id);
 	put_pointer(&params, &run->position);
 	changed = changed_columns(run, &params);
-	if (changed != 0 &&
-		wfi_store_execute_plan(update_plan(changed), &params,
-							   SPI_OK_UPDATE) != 1)
+	if (changed == 0)
+		return;
+	if (wfi_store_direct())
+		update_directly(run, changed, &params);
+	else if (wfi_store_execute_plan(update_plan(changed), &params,
+									SPI_OK_UPDATE) != 1)
 		elog(ERROR, "could not update run \"%s\"",
 			 wfi_uuid_text(&run->run_id));
 }
