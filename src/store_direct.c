@@ -244,7 +244,8 @@ insert_index_entries(Relation relation, TupleTableSlot *slot,
 	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *result = makeNode(ResultRelInfo);
 
-	InitResultRelInfo(result, relation, 1, NULL, 0);
+	/* there is no range table: 0 says so */
+	InitResultRelInfo(result, relation, 0, NULL, 0);
 	ExecOpenIndices(result, false);
 	wfi_insert_index_tuples(result, slot, estate, only_summarizing);
 	ExecCloseIndices(result);
