@@ -1,0 +1,93 @@
+-- The examples of README, run.
+\pset format unaligned
+\pset tuples_only on
+SET search_path = test, public;
+SELECT test_begin('test_readme');
+
+--
+-- Five minutes in psql
+--
+-- start a workflow; nothing runs yet, its first workflow task waits in a queue
+SELECT named('order-42', wf_start('order-42', 'order', '{"total": 99}', task_queue => 'orders'));
+
+-- be its worker: take the task ...
+SELECT task_token, history FROM wf_poll_workflow_task('orders') \gset
+
+-- ... and reply with commands
+SELECT * FROM wf_respond_workflow_task_completed(:'task_token',
+    '[{"command_type": "RecordMarker", "marker_name": "reserved"},
+      {"command_type": "StartTimer", "timer_id": "payment", "start_to_fire_timeout": "1 day"}]');
+
+-- the customer changes their mind
+SELECT wf_cancel('order-42', 'changed my mind');
+
+-- the worker gets a task whose history has the request, cleans up and ends the workflow
+SELECT task_token FROM wf_poll_workflow_task('orders') \gset
+SELECT * FROM wf_respond_workflow_task_completed(:'task_token',
+    '[{"command_type": "CancelTimer", "timer_id": "payment"},
+      {"command_type": "RecordMarker", "marker_name": "released"},
+      {"command_type": "CancelWorkflowExecution"}]');
+
+SELECT event_id, event_type FROM wf_history('order-42');
+SELECT status FROM wf.execution WHERE workflow_id = 'order-42';     -- Canceled
+
+--
+-- Workflows follow your rows
+--
+CREATE TABLE orders (id int PRIMARY KEY, state text NOT NULL, changed_by text);
+
+CREATE TRIGGER start_order AFTER INSERT ON orders
+    FOR EACH ROW EXECUTE FUNCTION wf_start_trigger('order-{id}', 'order', 'task_queue=orders');
+
+CREATE TRIGGER cancel_order AFTER UPDATE OF state ON orders
+    FOR EACH ROW WHEN (NEW.state = 'cancelled' AND OLD.state <> 'cancelled')
+    EXECUTE FUNCTION wf_cancel_trigger('order-{id}', 'order {id} was cancelled by {changed_by}');
+
+CREATE TRIGGER order_gone AFTER DELETE ON orders
+    FOR EACH ROW EXECUTE FUNCTION wf_terminate_trigger('order-{id}', 'order deleted', 'missing=ignore');
+
+INSERT INTO orders VALUES (42, 'new'), (43, 'new'), (44, 'new');
+UPDATE orders SET state = 'cancelled', changed_by = 'c7' WHERE id = 42;
+DELETE FROM orders WHERE id = 43;
+SELECT current_run(w), h(current_run(w)) FROM unnest(ARRAY['order-42', 'order-43', 'order-44']) w;
+SELECT attributes ->> 'cause' FROM wf_history('order-42') WHERE event_type = 'WorkflowExecutionCancelRequested';
+
+SELECT wf_cancel(workflow_id, 'bad deploy') FROM wf.execution
+WHERE is_current AND status = 'Running' AND workflow_type = 'order' ORDER BY shard, workflow_id;
+SELECT workflow_id, cancel_requested FROM wf.execution WHERE is_current ORDER BY workflow_id;
+
+--
+-- Workers
+--
+SELECT wf_channel('workflow', 'orders');            -- wf_workflow_orders
+-- (rolled back, as what is heard depends on who else runs)
+BEGIN;
+LISTEN wf_workflow_orders;
+SELECT count(*) FROM wf_poll_workflow_task('orders', max_tasks => 10);
+ROLLBACK;
+
+--
+-- Privileges
+--
+CREATE ROLE regress_wfi_shop;
+CREATE ROLE regress_wfi_shop_worker;
+CREATE ROLE regress_wfi_support;
+GRANT EXECUTE ON FUNCTION wf_start, wf_signal, wf_cancel, wf_describe, wf_result TO regress_wfi_shop;
+GRANT EXECUTE ON FUNCTION wf_poll_workflow_task, wf_respond_workflow_task_completed,
+    wf_respond_workflow_task_failed, wf_channel TO regress_wfi_shop_worker;
+GRANT USAGE ON SCHEMA wf TO regress_wfi_support;
+GRANT SELECT ON wf.execution, wf.event TO regress_wfi_support;
+SET ROLE regress_wfi_support;
+SELECT count(*) > 0 FROM wf.execution JOIN wf.event USING (shard, run_id);
+SET ROLE regress_wfi_shop;
+SELECT public.wf_cancel('order-44');
+SET ROLE regress_wfi_shop_worker;
+SELECT count(*) FROM public.wf_poll_workflow_task('orders');
+RESET ROLE;
+REVOKE USAGE ON SCHEMA wf FROM regress_wfi_support;
+REVOKE SELECT ON wf.execution, wf.event FROM regress_wfi_support;
+DROP OWNED BY regress_wfi_shop, regress_wfi_shop_worker, regress_wfi_support;
+DROP ROLE regress_wfi_shop, regress_wfi_shop_worker, regress_wfi_support;
+
+DROP TABLE orders;
+SELECT test_end();
