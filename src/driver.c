@@ -23,6 +23,8 @@
 
 #include "access/xact.h"
 #include "background.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "compat.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -30,10 +32,12 @@
 #include "postmaster/interrupt.h"
 #include "shmem.h"
 #include "storage/ipc.h"
+#include "storage/lock.h"
 #include "tcop/tcopprot.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -86,6 +90,13 @@ typedef struct FireState
 	TimestampTz next;			/* when the next is due, if nothing fired */
 	TimestampTz until;			/* when to try this one again */
 } FireState;
+
+/* Announcing queues */
+typedef struct AnnounceState
+{
+	TimestampTz created_before;
+	bool		done;
+} AnnounceState;
 
 pg_noreturn PGDLLEXPORT void wfi_driver_main(Datum main_arg);
 
@@ -178,11 +189,14 @@ commit_asynchronously(void)
 }
 
 /*
- * Step: is the extension still there?
+ * Step: is the extension still there?  We may have been told of its creation
+ * or end before the catalog caches were: a transaction sends invalidation
+ * messages after it has become visible.
  */
 static void
 check_extension(void *arg)
 {
+	InvalidateSystemCaches();
 	*(bool *) arg = wfi_extension_exists();
 }
 
@@ -206,19 +220,43 @@ send_notices(void *arg)
 }
 
 /*
+ * Protects the extension from being dropped until the end of the transaction,
+ * which also keeps us from standing in the way of DROP EXTENSION, or in its
+ * middle.  False if it is gone or about to be: the caller does nothing then.
+ */
+static bool
+lock_extension(void)
+{
+	Oid			extension = get_extension_oid(WFI_LIBRARY_NAME, true);
+	LOCKTAG		tag;
+
+	if (OidIsValid(extension))
+	{
+		SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension,
+						   0);
+		if (LockAcquire(&tag, AccessShareLock, false, true) ==
+			LOCKACQUIRE_NOT_AVAIL)
+			return false;
+		AcceptInvalidationMessages();
+	}
+	extension_gone = !wfi_extension_exists();
+	return !extension_gone;
+}
+
+/*
  * Step: announces queues with tasks that were created before.
  */
 static void
 announce_queues(void *arg)
 {
-	if (!wfi_extension_exists())
-	{
-		extension_gone = true;
+	AnnounceState *state = arg;
+
+	if (!lock_extension())
 		return;
-	}
 	commit_asynchronously();
 	wfi_notify_directly(true);
-	(void) wfi_renotify(*(TimestampTz *) arg);
+	(void) wfi_renotify(state->created_before);
+	state->done = true;
 }
 
 /*
@@ -244,9 +282,9 @@ fire_one(void *arg)
 	FireState  *state = arg;
 	ErrorContextCallback context;
 
-	if (!wfi_extension_exists())
+	if (!lock_extension())
 	{
-		extension_gone = true;
+		state->next = DT_NOBEGIN;	/* as if a due one was locked */
 		return;
 	}
 
@@ -406,22 +444,21 @@ static void
 announce(bool all)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz created_before = now;
+	AnnounceState state = {now, false};
 
 	if (!all)
-		created_before = TimestampTzPlusMilliseconds(now,
-													 -wfi_renotify_interval);
+		state.created_before =
+			TimestampTzPlusMilliseconds(now, -wfi_renotify_interval);
 	last_announcement = now;
 	wfi_driver_plan(now);
 	if (wfi_notify_mode == WFI_NOTIFY_OFF)
 		return;
 
 	pgstat_report_activity(STATE_RUNNING, "announcing unclaimed tasks");
-	if (run_step(announce_queues, &created_before))
-		return;
-	if (all)
+	if (!run_step(announce_queues, &state))
+		back_off(&look_backoff);
+	if (all && !state.done)
 		wfi_driver_set_lost();
-	back_off(&look_backoff);
 }
 
 /*

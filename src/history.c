@@ -77,12 +77,16 @@ static void
 push_event(const WfiEvent *event, void *arg)
 {
 	WfiObject  *array = arg;
+	Size		size = VARSIZE(event->attributes);
+	Jsonb	   *attributes = palloc(size);
 
+	/* values are referenced until the whole is built, rows are gone then */
+	memcpy(attributes, event->attributes, size);
 	pushJsonbValue(&array->state, WJB_BEGIN_OBJECT, NULL);
 	wfi_put_int(array, "event_id", event->event_id);
 	wfi_put_time(array, "event_time", event->event_time);
 	wfi_put_text(array, "event_type", wfi_event_name(event->type));
-	wfi_put_json(array, "attributes", event->attributes);
+	wfi_put_json(array, "attributes", attributes);
 	pushJsonbValue(&array->state, WJB_END_OBJECT, NULL);
 }
 

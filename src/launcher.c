@@ -143,7 +143,8 @@ update_entries(List *databases)
 }
 
 /*
- * Forgets the handles of drivers that have ended.
+ * Forgets the handles of drivers that have ended.  Their slots may be what
+ * others have waited for.
  */
 static void
 reap_handles(void)
@@ -159,6 +160,7 @@ reap_handles(void)
 		{
 			pfree(handles[i]);
 			handles[i] = NULL;
+			backoff_until = DT_NOBEGIN;
 		}
 	}
 }

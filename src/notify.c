@@ -183,8 +183,8 @@ void
 wfi_send_notice(const WfiNotice *notice)
 {
 	Async_Notify(notice->key.channel,
-				 notice->key.tag != 0 ? notice->text :
-				 queue_payload(notice->text, notice->shard));
+				 notice->key.tag != 0 ? notice->content :
+				 queue_payload(notice->content, notice->shard));
 }
 
 /*
@@ -333,7 +333,7 @@ mark_notice(const WfiNoticeKey *key, int32 shard, const char *content)
 	notice = MemoryContextAlloc(TopTransactionContext, sizeof(WfiNotice));
 	notice->key = *key;
 	notice->shard = shard;
-	notice->text = MemoryContextStrdup(TopTransactionContext, content);
+	notice->content = MemoryContextStrdup(TopTransactionContext, content);
 	notice->next = NULL;
 	hash_notice(notice);
 
@@ -366,7 +366,7 @@ announce(WfiChannelKind kind, const char *name, uint64 tag, int32 shard,
 	notice.key.dboid = MyDatabaseId;
 	strlcpy(notice.key.channel, channel, NAMEDATALEN);
 	notice.shard = shard;
-	notice.text = content;
+	notice.content = content;
 	pfree(channel);
 
 	if (mode == WFI_NOTIFY_DEFERRED && strlen(content) < WFI_NOTICE_SIZE)
@@ -515,7 +515,7 @@ drop_level(void)
 
 		if (notice_table != NULL)
 			(void) hash_search(notice_table, &notice->key, HASH_REMOVE, NULL);
-		pfree(unconstify(char *, notice->text));
+		pfree(unconstify(char *, notice->content));
 		pfree(notice);
 		nnotices--;
 		notice = next;

@@ -108,7 +108,7 @@ wfi_poll_workflow_task(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	PreventCommandIfReadOnly("wf_poll_workflow_task()");
-	if (!wfi_driver_running())
+	if (wfi_enabled && !wfi_driver_running())
 		wfi_fire_due(TICK_ITEMS);
 
 	wfi_store_begin("wf_poll_workflow_task()", true);

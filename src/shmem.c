@@ -41,7 +41,7 @@
 
 /* How long to wait for a driver to leave, and when to lose patience. */
 #define EXIT_WAIT_MS		5000
-#define EXIT_POLITE_MS		1000
+#define EXIT_POLITE_MS		2000
 #define EXIT_POLL_MS		5
 
 typedef struct SharedNotice
@@ -49,7 +49,7 @@ typedef struct SharedNotice
 	WfiNoticeKey key;			/* must be first */
 	int32		shard;
 	dlist_node	node;			/* in its database's notices */
-	char		text[WFI_NOTICE_SIZE];
+	char		content[WFI_NOTICE_SIZE];
 } SharedNotice;
 
 WfiShared  *wfi_shared = NULL;
@@ -240,7 +240,7 @@ add_notice(WfiDatabase *database, const WfiNotice *notice)
 	else if (!found)
 	{
 		shared->shard = notice->shard;
-		strlcpy(shared->text, notice->text, WFI_NOTICE_SIZE);
+		strlcpy(shared->content, notice->content, WFI_NOTICE_SIZE);
 		dlist_push_tail(&database->notices, &shared->node);
 	}
 	else if (shared->shard != notice->shard)
@@ -426,7 +426,7 @@ wfi_release_database(Oid dboid)
 
 /*
  * Waits until no driver is connected to a database that is held, for up to
- * five seconds; one that does not leave by itself is terminated after one.
+ * five seconds; one that does not leave by itself is terminated after two.
  */
 void
 wfi_await_driver_exit(Oid dboid)
@@ -626,13 +626,13 @@ wfi_driver_has_notices(void)
 }
 
 /*
- * Takes up to max notices, the oldest first, and returns their number.  Texts
- * are copied to the current memory context.
+ * Takes up to max notices, the oldest first, and returns their number.  Their
+ * content is copied to the current memory context.
  */
 int
 wfi_driver_take_notices(WfiNotice *notices, int max)
 {
-	char	   *texts = palloc((Size) max * WFI_NOTICE_SIZE);
+	char	   *contents = palloc((Size) max * WFI_NOTICE_SIZE);
 	int			n = 0;
 
 	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
@@ -640,12 +640,12 @@ wfi_driver_take_notices(WfiNotice *notices, int max)
 	{
 		SharedNotice *shared = dlist_container(SharedNotice, node,
 											   dlist_pop_head_node(&driven->notices));
-		char	   *copy = texts + (Size) n * WFI_NOTICE_SIZE;
+		char	   *copy = contents + (Size) n * WFI_NOTICE_SIZE;
 
 		notices[n].key = shared->key;
 		notices[n].shard = shared->shard;
-		memcpy(copy, shared->text, WFI_NOTICE_SIZE);
-		notices[n].text = copy;
+		memcpy(copy, shared->content, WFI_NOTICE_SIZE);
+		notices[n].content = copy;
 		notices[n].next = NULL;
 		n++;
 		(void) hash_search(shared_notices, &shared->key, HASH_REMOVE, NULL);

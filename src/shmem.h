@@ -22,7 +22,7 @@
 /* Notices of all databases that wait to be sent. */
 #define WFI_MAX_NOTICES		1024
 
-/* Bytes of a notice's text with its terminator; longer ones are not shared. */
+/* Bytes of a notice's content with its terminator; longer ones are not shared. */
 #define WFI_NOTICE_SIZE		320
 
 /*
@@ -42,7 +42,7 @@ typedef struct WfiNotice
 {
 	WfiNoticeKey key;			/* must be first */
 	int32		shard;			/* of a queue's work, or WFI_SHARD_SEVERAL */
-	const char *text;			/* task queue, or the worker's payload */
+	const char *content;		/* task queue, or the worker's payload */
 	struct WfiNotice *next;
 } WfiNotice;
 
