@@ -43,7 +43,7 @@ help:
 
 ready:
 	@test/tools/setup
-	@$(MAKE) -s -j$(shell nproc) with_llvm=no all
+	@$(MAKE) -s $(if $(findstring --jobserver,$(MAKEFLAGS)),,-j$(shell nproc)) with_llvm=no all
 	@$(SUDO) $(MAKE) -s with_llvm=no PG_CONFIG='$(PG_CONFIG)' install
 
 demo: ready
