@@ -425,6 +425,8 @@ static void
 notify(void)
 {
 	pgstat_report_activity(STATE_RUNNING, "sending notifications");
+	if (pg_atomic_read_u64(&wfi_shared->last_notify) != PG_UINT64_MAX)
+		pg_atomic_write_u64(&wfi_shared->last_notify, GetCurrentTimestamp());
 	if (run_step(send_notices, NULL))
 		notify_backoff.pause = 0;
 	else

@@ -6,7 +6,9 @@
  * In deferred mode calls only leave marks in backend-local memory.  When the
  * transaction has committed and its effects are visible, the marks become
  * news in shared memory (shmem.c), and the driver sends them.  A NOTIFY
- * inside the transaction would serialize all commits of the cluster.
+ * inside every transaction would serialize all commits of the cluster.  Only
+ * the first in a while, when no other is under way, is sent by the
+ * transaction itself: a worker that waits is woken without a detour.
  *
  * Marks follow subtransactions: each level that made some has a MarkLevel;
  * the end of a subtransaction either hands its level's marks to the parent,
@@ -43,6 +45,9 @@
 /* As in async.c, which does not export it: payloads must be shorter. */
 #define PAYLOAD_LIMIT		(BLCKSZ - NAMEDATALEN - 128)
 
+/* A transaction with more notices leaves them to the driver */
+#define MAX_AT_ONCE			4
+
 /* From this many notices on, look them up in a hash table. */
 #define MIN_HASHABLE		16
 
@@ -73,6 +78,7 @@ static int	nnotices = 0;		/* in all levels */
 static HTAB *notice_table = NULL;	/* NULL while there are few */
 
 static bool notify_directly = false;
+static bool notifying = false;	/* in the current transaction, at once */
 
 PG_FUNCTION_INFO_V1(wfi_channel);
 PG_FUNCTION_INFO_V1(wfi_created);
@@ -525,6 +531,49 @@ drop_level(void)
 }
 
 /*
+ * When nothing has been sent for a while, the transaction itself sends what it
+ * has marked: a notification then takes no detour.  At most one transaction
+ * does so at a time, and the window that follows belongs to the driver, so
+ * commits are not serialized.
+ */
+static void
+notify_at_once(void)
+{
+	uint64		last;
+	TimestampTz now;
+	WfiNotice  *notice;
+
+	if (wfi_shared == NULL || marks == NULL || marks->news.notices == NULL ||
+		nnotices > MAX_AT_ONCE)
+		return;
+	now = GetCurrentTimestamp();
+	last = pg_atomic_read_u64(&wfi_shared->last_notify);
+	/* a time in the future means that the clock was set back: never mind it */
+	if (last == PG_UINT64_MAX ||
+		(now >= (TimestampTz) last &&
+		 now < (TimestampTz) last + wfi_notify_interval * INT64CONST(1000)) ||
+		!pg_atomic_compare_exchange_u64(&wfi_shared->last_notify, &last,
+										PG_UINT64_MAX))
+		return;
+	notifying = true;
+	for (notice = marks->news.notices; notice; notice = notice->next)
+		wfi_send_notice(notice);
+	marks->news.notices = NULL;
+	marks->last = NULL;
+}
+
+/*
+ * The transaction that notified at once is over: the window begins.
+ */
+static void
+end_notifying(void)
+{
+	if (notifying)
+		pg_atomic_write_u64(&wfi_shared->last_notify, GetCurrentTimestamp());
+	notifying = false;
+}
+
+/*
  * End of a transaction.  At XACT_EVENT_COMMIT its effects are visible to
  * others, and an error would be too late.
  */
@@ -533,7 +582,11 @@ end_transaction(XactEvent event, void *arg)
 {
 	switch (event)
 	{
+		case XACT_EVENT_PRE_COMMIT:
+			notify_at_once();
+			break;
 		case XACT_EVENT_COMMIT:
+			end_notifying();
 			if (marks != NULL)
 			{
 				Assert(marks->upper == NULL);
@@ -542,6 +595,9 @@ end_transaction(XactEvent event, void *arg)
 			forget_marks();
 			break;
 		case XACT_EVENT_ABORT:
+			end_notifying();
+			forget_marks();
+			break;
 		case XACT_EVENT_PREPARE:
 		case XACT_EVENT_PARALLEL_COMMIT:
 		case XACT_EVENT_PARALLEL_ABORT:

@@ -98,6 +98,7 @@ shmem_startup(void)
 	if (!found)
 	{
 		memset(wfi_shared, 0, sizeof(WfiShared));
+		pg_atomic_init_u64(&wfi_shared->last_notify, 0);
 		wfi_shared->lock = &(GetNamedLWLockTranche(WFI_LIBRARY_NAME))->lock;
 	}
 	shared_notices = ShmemInitHash("workflow_interrupt notices",

@@ -11,6 +11,7 @@
 
 #include "datatype/timestamp.h"
 #include "lib/ilist.h"
+#include "port/atomics.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 
@@ -96,6 +97,7 @@ typedef struct WfiDatabase
 typedef struct WfiShared
 {
 	LWLock	   *lock;
+	pg_atomic_uint64 last_notify;	/* last NOTIFY; PG_UINT64_MAX: under way */
 	Latch	   *launcher_latch; /* NULL when there is no launcher */
 	WfiDatabase databases[WFI_MAX_DATABASES];
 } WfiShared;

@@ -48,10 +48,22 @@ is($s->query_safe('SHOW workflow_interrupt.notify'),
 $s->query_safe(start('q'));
 my @notices = wait_for_notice($l, 'q');
 is($notices[0]->[0], 'wf_workflow_q', 'channel of a queue');
-is($notices[0]->[2], $driver, 'the driver has sent it');
+my $pid = $s->query_safe('SELECT pg_backend_pid()');
+ok($notices[0]->[2] == $driver || $notices[0]->[2] == $pid,
+	'the transaction has sent it, or the driver if there was one just before');
 is($notices[0]->[1],
 	'{"task_queue":"q","shard":' . $node->safe_psql('postgres', "SELECT wf.shard_of('default', 'w$n')") . '}',
 	'payload of a queue');
+
+# More than a few at once are the driver's.
+$s->query_safe('BEGIN; '
+	  . join('; ', map { start($_) } qw(q other end prepared five six))
+	  . '; COMMIT');
+@notices = wait_for_notice($l, 'q');
+push @notices, wait_for_notice($l, $_)
+  for grep { my $q = $_; !grep { $_->[1] =~ /"$q"/ } @notices } qw(other end prepared);
+is_deeply([ grep { $_->[2] != $driver } @notices ],
+	[], 'the driver has sent the notices of a transaction with many');
 
 # Nothing before the commit.  What is committed later is announced later, so
 # a notice about another queue shows that this one had its time.
