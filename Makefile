@@ -53,6 +53,7 @@ check: ready
 	@test/tools/with-cluster $(MAKE) -s installcheck
 
 bench: ready
+	@test/tools/setup --bench
 	@test/tools/with-cluster test/bench/run
 
 coverage:
@@ -94,8 +95,8 @@ TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
-ifeq (,$(wildcard $(PGXS)))
-$(error $(PG_CONFIG) finds no PGXS: install the development files of the server (test/tools/setup does it on Debian))
+ifeq (,$(wildcard $(shell $(PG_CONFIG) --includedir-server)/postgres.h))
+$(error the development files of a PostgreSQL server are missing; on Debian, test/tools/setup installs them)
 endif
 include $(PGXS)
 

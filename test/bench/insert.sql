@@ -1,2 +1,0 @@
-\set id random(1, 1000000000000000)
-INSERT INTO plain VALUES (:id, 'value') ON CONFLICT DO NOTHING;
