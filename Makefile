@@ -49,8 +49,11 @@ ready:
 demo: ready
 	@test/tools/with-cluster test/demo/demo
 
+# Once with every access to tables in SQL, then as usual, see store_direct.c.
 check: ready
-	@test/tools/with-cluster $(MAKE) -s installcheck
+	@test/tools/with-cluster sh -c '\
+		PGOPTIONS="-c workflow_interrupt.direct_access=off" \
+			$(MAKE) -s installcheck TAP_TESTS= && $(MAKE) -s installcheck'
 
 bench: ready
 	@test/tools/setup --bench

@@ -52,7 +52,7 @@ DELETE FROM orders WHERE id = 43;
 SELECT current_run(w), h(current_run(w)) FROM unnest(ARRAY['order-42', 'order-43', 'order-44']) w;
 SELECT attributes ->> 'cause' FROM wf_history('order-42') WHERE event_type = 'WorkflowExecutionCancelRequested';
 
-SELECT wf_cancel(workflow_id, 'bad deploy') FROM wf.execution
+SELECT wf_cancel(workflow_id, 'bad deploy', run_id => run_id) FROM wf.execution
 WHERE is_current AND status = 'Running' AND workflow_type = 'order' ORDER BY shard, workflow_id;
 SELECT workflow_id, cancel_requested FROM wf.execution WHERE is_current ORDER BY workflow_id;
 

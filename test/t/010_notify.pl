@@ -179,7 +179,7 @@ foreach my $name ('a "b" \\ c', '_x', "a\tb", 'UPPER', 'x' x 52, 'x' x 400,
 #
 
 $s->query_safe('SET workflow_interrupt.notify = transactional');
-my $pid = $s->query_safe('SELECT pg_backend_pid()');
+$pid = $s->query_safe('SELECT pg_backend_pid()');
 $s->query_safe(start('end'));
 @notices = wait_for_notice($l, 'end');
 is($notices[-1]->[2], $pid, 'transactional: the session itself has sent it');
@@ -242,7 +242,7 @@ $l->{psql}->quit;
 #
 
 my $plain = PostgreSQL::Test::Cluster->new('plain');
-$plain->init;
+$plain->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 $plain->append_conf('postgresql.conf', 'max_prepared_transactions = 5');
 $plain->start;
 $plain->safe_psql('postgres', 'CREATE EXTENSION workflow_interrupt');

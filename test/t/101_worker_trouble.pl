@@ -17,7 +17,7 @@ my $dir = PostgreSQL::Test::Utils::tempdir;
 my $complete = q([{"command_type":"CompleteWorkflowExecution"}]);
 
 my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init;
+$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 $node->append_conf('postgresql.conf',
 	"shared_preload_libraries = 'workflow_interrupt'");
 $node->start;

@@ -22,7 +22,8 @@ sub new_node
 	my ($name, %params) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
-	$node->init(%{ $params{init} // {} });
+	$node->init(extra => [ '--encoding=UTF8', '--locale=C' ],
+		%{ $params{init} // {} });
 	$node->append_conf('postgresql.conf',
 		"shared_preload_libraries = 'workflow_interrupt'");
 	$node->append_conf('postgresql.conf', $params{conf} // '');
