@@ -319,7 +319,7 @@ LANGUAGE sql SET search_path = public, test AS $$
 		(SELECT count(*) FROM wf.signal_request),
 		(SELECT count(*) FROM wf.task),
 		-- what is due now is the driver's business
-		(SELECT count(*) FROM wf.wakeup WHERE due_time > clock_timestamp() + interval '1 second'),
+		(SELECT count(*) FROM wf.wakeup WHERE due_time > now() + interval '1 minute'),
 		(SELECT count(*) FROM wf.namespace))
 $$;
 
