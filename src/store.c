@@ -28,11 +28,21 @@ static Oid	status_oids[WFI_STATUSES];
 static Oid	event_type;
 static Oid	event_oids[WFI_EVENT_TYPES];
 
-/* What wfi_store_begin() found, for wfi_store_end() */
-static MemoryContext caller_context;
-static Oid	caller_user;
-static int	caller_security;
-static bool read_only;
+/*
+ * The work of one SQL function.  Calls can nest: somebody may have put a
+ * trigger on our tables that calls a function of ours.
+ */
+typedef struct StoreSession
+{
+	struct StoreSession *outer;
+	MemoryContext caller_context;
+	Oid			caller_user;
+	int			caller_security;
+	bool		read_only;
+	MemoryContextCallback callback;
+} StoreSession;
+
+static StoreSession *session = NULL;
 
 static Oid
 param_type(char letter)
@@ -129,6 +139,13 @@ meet_schema(Oid schema)
 	known_schema = schema;
 }
 
+/* The memory of a session is going away. */
+static void
+end_session(void *arg)
+{
+	session = ((StoreSession *) arg)->outer;
+}
+
 /*
  * Begin the work of one SQL function: connect to SPI and become the owner of
  * the schema.  The function's name is for the error on a standby or in a
@@ -142,6 +159,8 @@ wfi_store_begin(const char *function, bool writes)
 	Form_pg_namespace schema;
 	Oid			schema_oid;
 	Oid			owner;
+	MemoryContext context;
+	StoreSession *new_session;
 
 	if (writes)
 		PreventCommandIfReadOnly(function);
@@ -159,26 +178,37 @@ wfi_store_begin(const char *function, bool writes)
 	if (schema_oid != known_schema)
 		meet_schema(schema_oid);
 
-	caller_context = CurrentMemoryContext;
-	read_only = !writes;
+	context = CurrentMemoryContext;
 	SPI_connect();
-	GetUserIdAndSecContext(&caller_user, &caller_security);
+	/* SPI's memory goes at the end, be it a good one or not, and this with it */
+	new_session = palloc0(sizeof(StoreSession));
+	new_session->outer = session;
+	new_session->caller_context = context;
+	new_session->read_only = !writes;
+	GetUserIdAndSecContext(&new_session->caller_user,
+						   &new_session->caller_security);
+	new_session->callback.func = end_session;
+	new_session->callback.arg = new_session;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext,
+									   &new_session->callback);
+	session = new_session;
 	SetUserIdAndSecContext(owner,
-						   caller_security | SECURITY_LOCAL_USERID_CHANGE);
+						   new_session->caller_security |
+						   SECURITY_LOCAL_USERID_CHANGE);
 }
 
 /* Where to put what must outlive wfi_store_end(). */
 MemoryContext
 wfi_store_caller_context(void)
 {
-	return caller_context;
+	return session->caller_context;
 }
 
 /* End what wfi_store_begin() began; after an error the server does it. */
 void
 wfi_store_end(void)
 {
-	SetUserIdAndSecContext(caller_user, caller_security);
+	SetUserIdAndSecContext(session->caller_user, session->caller_security);
 	SPI_finish();
 }
 
@@ -206,7 +236,7 @@ wfi_store_execute_plan(SPIPlanPtr plan, Params *params, int expected)
 {
 	MemoryContext context = CurrentMemoryContext;
 	int			result = SPI_execute_plan(plan, params->values, params->nulls,
-										  read_only, 0);
+										  session->read_only, 0);
 
 	if (result != expected)
 		elog(ERROR, "statement gave %s", SPI_result_code_string(result));

@@ -1,0 +1,39 @@
+-- Our functions, called while one of them is at work: somebody may put a
+-- trigger on our tables.  Nobody gains rights by that, and nothing is lost.
+SET search_path = test, public;
+\pset format unaligned
+\pset tuples_only on
+SELECT test_begin('test_nested');
+
+CREATE ROLE regress_wfi_nested;
+GRANT EXECUTE ON FUNCTION wf_start, wf_signal TO regress_wfi_nested;
+SELECT wf_start('log', 'Type') IS NOT NULL;
+CREATE FUNCTION test.log_start() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.workflow_id <> 'log' THEN
+		PERFORM public.wf_signal('log', 'started', to_jsonb(NEW.workflow_id));
+	END IF;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER log_start AFTER INSERT ON wf.execution FOR EACH ROW EXECUTE FUNCTION test.log_start();
+
+SET ROLE regress_wfi_nested;
+SELECT public.wf_start('a', 'Type') IS NOT NULL, current_user;
+SELECT current_user;
+-- An error inside, caught outside.
+DO $$
+BEGIN
+	PERFORM public.wf_start('a', 'Type');
+EXCEPTION WHEN SQLSTATE 'WF004' THEN
+	RAISE NOTICE 'started already, says %', current_user;
+END $$;
+SELECT public.wf_start('b', 'Type') IS NOT NULL, current_user;
+SELECT current_user;
+RESET ROLE;
+
+DROP TRIGGER log_start ON wf.execution;
+DROP FUNCTION test.log_start();
+SELECT event_type, attributes -> 'input' FROM wf_history('log') WHERE event_type = 'WorkflowExecutionSignaled';
+REVOKE ALL ON FUNCTION wf_start, wf_signal FROM regress_wfi_nested;
+DROP ROLE regress_wfi_nested;
+SELECT test_end();
