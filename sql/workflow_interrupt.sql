@@ -134,6 +134,7 @@ CREATE TABLE wf.execution (
 	buffered_size				bigint NOT NULL DEFAULT 0,
 	state_size					bigint NOT NULL DEFAULT 0,
 	pending_timers				integer NOT NULL DEFAULT 0,
+	pending_activities			integer NOT NULL DEFAULT 0,
 	status						wf.status NOT NULL,
 	cancel_requested			boolean NOT NULL DEFAULT false,
 	close_attempted				boolean NOT NULL DEFAULT false,
@@ -190,6 +191,7 @@ COMMENT ON COLUMN wf.execution.buffered_count IS 'events in wf.buffered_event';
 COMMENT ON COLUMN wf.execution.buffered_size IS 'bytes of events in wf.buffered_event';
 COMMENT ON COLUMN wf.execution.state_size IS 'bytes of pending timers, memo and search attributes';
 COMMENT ON COLUMN wf.execution.pending_timers IS 'rows in wf.timer';
+COMMENT ON COLUMN wf.execution.pending_activities IS 'rows in wf.activity';
 COMMENT ON COLUMN wf.execution.status IS 'status; a closed one never changes';
 COMMENT ON COLUMN wf.execution.is_current IS 'the newest run of its workflow id';
 COMMENT ON COLUMN wf.execution.cancel_requested IS 'a cancel request is recorded or buffered';
@@ -269,6 +271,66 @@ COMMENT ON COLUMN wf.timer.timer_id IS 'id given by the workflow code';
 COMMENT ON COLUMN wf.timer.started_event_id IS 'its TimerStarted event';
 COMMENT ON COLUMN wf.timer.fire_time IS 'when it fires';
 
+CREATE TABLE wf.activity (
+	shard						integer NOT NULL,
+	run_id						uuid NOT NULL,
+	scheduled_event_id			bigint NOT NULL,
+	attempt						integer NOT NULL,
+	first_scheduled_time		timestamptz NOT NULL,
+	scheduled_time				timestamptz NOT NULL,
+	started_time				timestamptz,
+	last_heartbeat_time			timestamptz,
+	cancel_requested_event_id	bigint NOT NULL,
+	token						uuid,
+	dispatched					boolean NOT NULL,
+	cancel_requested			boolean NOT NULL,
+	paused						boolean NOT NULL,
+	was_reset					boolean NOT NULL,
+	schedule_to_close_timeout	interval,
+	schedule_to_start_timeout	interval,
+	start_to_close_timeout		interval,
+	heartbeat_timeout			interval,
+	state						text COLLATE "C" NOT NULL,
+	activity_id					text COLLATE "C" NOT NULL,
+	activity_type				text COLLATE "C" NOT NULL,
+	task_queue					text COLLATE "C" NOT NULL,
+	identity					text,
+	last_worker_identity		text,
+	retry_policy				jsonb,
+	heartbeat_details			jsonb,
+	last_failure				jsonb,
+	CONSTRAINT activity_pkey PRIMARY KEY (shard, run_id, scheduled_event_id)
+) WITH (fillfactor = 70);
+
+COMMENT ON TABLE wf.activity IS 'pending activities: scheduled and not yet closed';
+COMMENT ON COLUMN wf.activity.shard IS 'shard of the workflow';
+COMMENT ON COLUMN wf.activity.run_id IS 'run';
+COMMENT ON COLUMN wf.activity.scheduled_event_id IS 'its ActivityTaskScheduled event';
+COMMENT ON COLUMN wf.activity.attempt IS 'current attempt, from 1';
+COMMENT ON COLUMN wf.activity.first_scheduled_time IS 'when its first attempt was scheduled';
+COMMENT ON COLUMN wf.activity.scheduled_time IS 'when the current attempt is or was due';
+COMMENT ON COLUMN wf.activity.started_time IS 'when a worker took the current attempt; NULL while none has';
+COMMENT ON COLUMN wf.activity.last_heartbeat_time IS 'when it was last heard of';
+COMMENT ON COLUMN wf.activity.cancel_requested_event_id IS 'its ActivityTaskCancelRequested event; 0 for none';
+COMMENT ON COLUMN wf.activity.token IS 'secret part of the token of the current attempt';
+COMMENT ON COLUMN wf.activity.dispatched IS 'the current attempt is or was in a queue';
+COMMENT ON COLUMN wf.activity.cancel_requested IS 'the workflow asked to cancel it';
+COMMENT ON COLUMN wf.activity.paused IS 'an operator paused it';
+COMMENT ON COLUMN wf.activity.was_reset IS 'an operator reset it while it was running';
+COMMENT ON COLUMN wf.activity.schedule_to_close_timeout IS 'from the first schedule to the end, over all attempts; NULL for none';
+COMMENT ON COLUMN wf.activity.schedule_to_start_timeout IS 'from the schedule of an attempt to its start; NULL for none';
+COMMENT ON COLUMN wf.activity.start_to_close_timeout IS 'from the start of an attempt to its end; NULL for none';
+COMMENT ON COLUMN wf.activity.heartbeat_timeout IS 'between two heartbeats; NULL for none';
+COMMENT ON COLUMN wf.activity.state IS 'Scheduled, Started, CancelRequested, Paused or PauseRequested';
+COMMENT ON COLUMN wf.activity.activity_id IS 'id given by the workflow code, unique among what is pending in the run';
+COMMENT ON COLUMN wf.activity.activity_type IS 'type: which code runs it';
+COMMENT ON COLUMN wf.activity.task_queue IS 'queue its tasks go to';
+COMMENT ON COLUMN wf.activity.identity IS 'worker that runs the current attempt';
+COMMENT ON COLUMN wf.activity.last_worker_identity IS 'worker that was last heard of';
+COMMENT ON COLUMN wf.activity.retry_policy IS 'retry policy, with everything filled in';
+COMMENT ON COLUMN wf.activity.heartbeat_details IS 'what the last heartbeat said, of whatever attempt';
+COMMENT ON COLUMN wf.activity.last_failure IS 'failure of the attempt before this one';
+
 CREATE TABLE wf.signal_request (
 	shard		integer NOT NULL,
 	run_id		uuid NOT NULL,
@@ -332,6 +394,7 @@ SELECT pg_catalog.pg_extension_config_dump('wf.execution', '');
 SELECT pg_catalog.pg_extension_config_dump('wf.event', '');
 SELECT pg_catalog.pg_extension_config_dump('wf.buffered_event', '');
 SELECT pg_catalog.pg_extension_config_dump('wf.timer', '');
+SELECT pg_catalog.pg_extension_config_dump('wf.activity', '');
 SELECT pg_catalog.pg_extension_config_dump('wf.signal_request', '');
 SELECT pg_catalog.pg_extension_config_dump('wf.task', '');
 SELECT pg_catalog.pg_extension_config_dump('wf.task_id_seq', '');
@@ -477,7 +540,7 @@ CREATE FUNCTION wf_pause(
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION wf_pause(text, text, uuid, text, text, text) IS
-	'pauses a workflow: no workflow task is dispatched until it is unpaused; true when this call paused it, false when the same request_id had; errors: WF002 not found, WF003 closed, 55000 already paused, 22004, 22023';
+	'pauses a workflow: no workflow task and no activity is dispatched until it is unpaused; true when this call paused it, false when the same request_id had; errors: WF002 not found, WF003 closed, 55000 already paused, 22004, 22023';
 
 CREATE FUNCTION wf_unpause(
 	workflow_id text,
@@ -573,6 +636,198 @@ CREATE FUNCTION wf_respond_workflow_task_failed(
 
 COMMENT ON FUNCTION wf_respond_workflow_task_failed(text, text, jsonb, text) IS
 	'fails a workflow task; cause is one of the documented workflow task failed causes, failure an object like {"message": ...}; a new attempt is scheduled; errors: WF005 the token is stale, 22023 malformed token, cause or failure, 22004';
+
+CREATE FUNCTION wf_poll_activity_task(
+	task_queue text,
+	max_tasks integer DEFAULT 1,
+	namespace text DEFAULT NULL,
+	identity text DEFAULT NULL,
+	OUT task_token text,
+	OUT workflow_id text,
+	OUT run_id uuid,
+	OUT workflow_type text,
+	OUT activity_id text,
+	OUT activity_type text,
+	OUT attempt integer,
+	OUT input jsonb,
+	OUT heartbeat_details jsonb,
+	OUT scheduled_time timestamptz,
+	OUT started_time timestamptz,
+	OUT schedule_to_close_timeout interval,
+	OUT start_to_close_timeout interval,
+	OUT heartbeat_timeout interval
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'wfi_poll_activity_task'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
+
+COMMENT ON FUNCTION wf_poll_activity_task(text, integer, text, text) IS
+	'starts up to max_tasks (1 to 1000) activities of the queue and returns them; heartbeat_details are those of the attempts before, scheduled_time is that of the first; no row when there is nothing to do; never waits; errors: WF002 unknown namespace, 22004, 22023';
+
+CREATE FUNCTION wf_heartbeat(
+	task_token text,
+	details jsonb DEFAULT NULL,
+	identity text DEFAULT NULL,
+	OUT cancel_requested boolean,
+	OUT activity_paused boolean,
+	OUT activity_reset boolean
+) RETURNS record
+	AS 'MODULE_PATHNAME', 'wfi_heartbeat'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_heartbeat(text, jsonb, text) IS
+	'tells that an activity is alive and how far it is, and learns whether it is to cancel; legal after a cancel request, too; with the library preloaded it counts even if the transaction rolls back; NULL identity means who took the task; details over the payload limit fail the activity; errors: WF003 the run is closed, WF005 the token is stale, 22023 malformed token, 22004';
+
+CREATE FUNCTION wf_heartbeat_by_id(
+	workflow_id text,
+	activity_id text,
+	details jsonb DEFAULT NULL,
+	run_id uuid DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	identity text DEFAULT NULL,
+	OUT cancel_requested boolean,
+	OUT activity_paused boolean,
+	OUT activity_reset boolean
+) RETURNS record
+	AS 'MODULE_PATHNAME', 'wfi_heartbeat_by_id'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_heartbeat_by_id(text, text, jsonb, uuid, text, text) IS
+	'as wf_heartbeat, for the started activity with that id in the run (NULL means the current run); errors also: WF002 unknown workflow, WF005 unknown activity';
+
+CREATE FUNCTION wf_respond_activity_task_completed(
+	task_token text,
+	result jsonb DEFAULT NULL,
+	identity text DEFAULT NULL
+) RETURNS void
+	AS 'MODULE_PATHNAME', 'wfi_respond_activity_task_completed'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_respond_activity_task_completed(text, jsonb, text) IS
+	'completes an activity with a result; accepted also after a cancel was requested; a result over the payload limit fails the activity; errors: WF003 the run is closed, WF005 the token is stale, 22023 malformed token, 22004';
+
+CREATE FUNCTION wf_respond_activity_task_completed_by_id(
+	workflow_id text,
+	activity_id text,
+	result jsonb DEFAULT NULL,
+	run_id uuid DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	identity text DEFAULT NULL
+) RETURNS void
+	AS 'MODULE_PATHNAME', 'wfi_respond_activity_task_completed_by_id'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_respond_activity_task_completed_by_id(text, text, jsonb, uuid, text, text) IS
+	'as wf_respond_activity_task_completed, for the activity with that id in the run (NULL means the current run), even one that no worker has; errors also: WF002 unknown workflow, WF005 unknown activity';
+
+CREATE FUNCTION wf_respond_activity_task_failed(
+	task_token text,
+	failure jsonb,
+	last_heartbeat_details jsonb DEFAULT NULL,
+	identity text DEFAULT NULL
+) RETURNS void
+	AS 'MODULE_PATHNAME', 'wfi_respond_activity_task_failed'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_respond_activity_task_failed(text, jsonb, jsonb, text) IS
+	'fails an attempt of an activity with an object like {"message": ..., "type": ..., "non_retryable": ...}; its retry policy decides whether another one follows; errors: WF003 the run is closed, WF005 the token is stale, 22023 malformed token, 22004';
+
+CREATE FUNCTION wf_respond_activity_task_failed_by_id(
+	workflow_id text,
+	activity_id text,
+	failure jsonb,
+	run_id uuid DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	identity text DEFAULT NULL,
+	last_heartbeat_details jsonb DEFAULT NULL
+) RETURNS void
+	AS 'MODULE_PATHNAME', 'wfi_respond_activity_task_failed_by_id'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_respond_activity_task_failed_by_id(text, text, jsonb, uuid, text, text, jsonb) IS
+	'as wf_respond_activity_task_failed, for the activity with that id in the run (NULL means the current run); errors also: WF002 unknown workflow, WF005 unknown activity';
+
+CREATE FUNCTION wf_respond_activity_task_canceled(
+	task_token text,
+	details jsonb DEFAULT NULL,
+	identity text DEFAULT NULL
+) RETURNS void
+	AS 'MODULE_PATHNAME', 'wfi_respond_activity_task_canceled'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_respond_activity_task_canceled(text, jsonb, text) IS
+	'tells that an activity accepted its cancellation; errors: WF006 nobody asked it to cancel; WF003 the run is closed, WF005 the token is stale, 22023 malformed token, 22004';
+
+CREATE FUNCTION wf_respond_activity_task_canceled_by_id(
+	workflow_id text,
+	activity_id text,
+	details jsonb DEFAULT NULL,
+	run_id uuid DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	identity text DEFAULT NULL
+) RETURNS void
+	AS 'MODULE_PATHNAME', 'wfi_respond_activity_task_canceled_by_id'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_respond_activity_task_canceled_by_id(text, text, jsonb, uuid, text, text) IS
+	'as wf_respond_activity_task_canceled, for the activity with that id in the run (NULL means the current run); errors also: WF002 unknown workflow, WF005 unknown activity';
+
+CREATE FUNCTION wf_pause_activity(
+	workflow_id text,
+	activity_id text,
+	run_id uuid DEFAULT NULL,
+	namespace text DEFAULT NULL
+) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'wfi_pause_activity'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_pause_activity(text, text, uuid, text) IS
+	'pauses a pending activity: a running attempt may finish and is told by its heartbeats and a notification, no other begins; error 55000 when it is paused already; true when done; errors: WF002 unknown workflow, WF003 the run is closed, WF005 unknown activity, 22004, 22023';
+
+CREATE FUNCTION wf_unpause_activity(
+	workflow_id text,
+	activity_id text,
+	run_id uuid DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	reset_attempts boolean DEFAULT false,
+	reset_heartbeat boolean DEFAULT false
+) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'wfi_unpause_activity'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_unpause_activity(text, text, uuid, text, boolean, boolean) IS
+	'lets a paused activity go on, with attempts counted from 1 and without heartbeat details if asked; error 55000 when it is not paused; true when done; errors: WF002 unknown workflow, WF003 the run is closed, WF005 unknown activity, 22004, 22023';
+
+CREATE FUNCTION wf_reset_activity(
+	workflow_id text,
+	activity_id text,
+	run_id uuid DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	keep_paused boolean DEFAULT false,
+	reset_heartbeat boolean DEFAULT false
+) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'wfi_reset_activity'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_reset_activity(text, text, uuid, text, boolean, boolean) IS
+	'counts a pending activity''s attempts from 1 again: at once when it waits, with the next attempt when one is running, which is told by its heartbeats; true when done; errors: WF002 unknown workflow, WF003 the run is closed, WF005 unknown activity, 22004, 22023';
+
+CREATE FUNCTION wf_update_activity_options(
+	workflow_id text,
+	activity_id text,
+	run_id uuid DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	task_queue text DEFAULT NULL,
+	schedule_to_close_timeout interval DEFAULT NULL,
+	schedule_to_start_timeout interval DEFAULT NULL,
+	start_to_close_timeout interval DEFAULT NULL,
+	heartbeat_timeout interval DEFAULT NULL,
+	retry_policy jsonb DEFAULT NULL
+) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'wfi_update_activity_options'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_update_activity_options(text, text, uuid, text, text, interval, interval, interval, interval, jsonb) IS
+	'changes time-outs, retry policy and task queue of a pending activity; NULL leaves an option as it is; true when done; errors: WF002 unknown workflow, WF003 the run is closed, WF005 unknown activity, 22004, 22023';
 
 CREATE FUNCTION wf_channel(kind text, name text) RETURNS text
 	AS 'MODULE_PATHNAME', 'wfi_channel'

@@ -100,6 +100,12 @@ extern TimestampTz wfi_next_wakeup(void);
 /* wfi_notify_queue() for queues whose oldest task was created before. */
 extern int	wfi_renotify(TimestampTz created_before);
 
+/* Bring heartbeats into the table; for how many activities. */
+extern int	wfi_heartbeat_flush(void);
+
+/* Are there heartbeats in shared memory that may have to be brought there? */
+extern bool wfi_heartbeat_active(void);
+
 /* Is the extension (schema wf with our tables) installed here? */
 extern bool wfi_extension_exists(void);
 

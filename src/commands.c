@@ -35,6 +35,8 @@ static void cancel_workflow(Reply *reply, const Jsonb *attributes);
 static void record_marker(Reply *reply, const Jsonb *attributes);
 static void start_timer(Reply *reply, const Jsonb *attributes);
 static void cancel_timer(Reply *reply, const Jsonb *attributes);
+static void schedule_activity(Reply *reply, const Jsonb *attributes);
+static void request_cancel_activity(Reply *reply, const Jsonb *attributes);
 static void upsert_search_attributes(Reply *reply, const Jsonb *attributes);
 static void modify_properties(Reply *reply, const Jsonb *attributes);
 
@@ -49,8 +51,8 @@ static const Command commands_known[] = {
 	{"CancelTimer", false, cancel_timer},
 	{"UpsertWorkflowSearchAttributes", false, upsert_search_attributes},
 	{"ModifyWorkflowProperties", false, modify_properties},
-	{"ScheduleActivityTask", false, NULL},
-	{"RequestCancelActivityTask", false, NULL},
+	{"ScheduleActivityTask", false, schedule_activity},
+	{"RequestCancelActivityTask", false, request_cancel_activity},
 	{"StartChildWorkflowExecution", false, NULL},
 	{"RequestCancelExternalWorkflowExecution", false, NULL},
 	{"SignalExternalWorkflowExecution", false, NULL},
@@ -399,4 +401,146 @@ modify_properties(Reply *reply, const Jsonb *attributes)
 				 "BadModifyWorkflowPropertiesAttributes",
 				 "ModifyWorkflowPropertiesCommandAttributes.UpsertedMemo",
 				 WFI_EV_PROPERTIES_MODIFIED);
+}
+
+static void
+schedule_activity(Reply *reply, const Jsonb *attributes)
+{
+	static const char *const cause = "BadScheduleActivityAttributes";
+	static const char *const command = "ScheduleActivityTaskCommand";
+	WfiRun	   *run = reply->run;
+	char	   *activity_id = wfi_get_text(attributes, "activity_id");
+	char	   *activity_type = wfi_get_text(attributes, "activity_type");
+	char	   *task_queue = wfi_get_text(attributes, "task_queue");
+	Jsonb	   *input = wfi_get_json(attributes, "input");
+	Jsonb	   *header = wfi_get_json(attributes, "header");
+	const char *problem;
+	WfiEvent   *event;
+	WfiObject	object;
+
+	if (wfi_get(attributes, "task_queue") == NULL ||
+		(task_queue != NULL && *task_queue == '\0'))
+		task_queue = run->task_queue;
+	if (!check_id(reply, cause, activity_id, "ActivityId", command) ||
+		!check_id(reply, cause, activity_type, "ActivityType", command) ||
+		!check_id(reply, cause, task_queue, "TaskQueue", command))
+		return;
+	if (wfi_activity_find(run, activity_id) != NULL)
+	{
+		refuse(reply, "ScheduleActivityDuplicateId",
+			   psprintf("invalid history builder state for action: add-activitytask-scheduled-event, ActivityID: %s",
+						activity_id));
+		return;
+	}
+	if (wfi_max_pending_activities > 0 &&
+		run->pending_activities >= wfi_max_pending_activities)
+	{
+		refuse(reply, "PendingActivitiesLimitExceeded",
+			   psprintf("the number of pending activities, %d, has reached the per-workflow limit of %d",
+						run->pending_activities, wfi_max_pending_activities));
+		return;
+	}
+	if (!check_size(reply, cause, input,
+					"ScheduleActivityTaskCommandAttributes.Input"))
+		return;
+
+	wfi_object_begin(&object);
+	wfi_put_text(&object, "activity_id", activity_id);
+	wfi_put_text(&object, "activity_type", activity_type);
+	wfi_put_text(&object, "task_queue", task_queue);
+	wfi_put_json(&object, "header", header);
+	wfi_put_json(&object, "input", input);
+	problem = wfi_activity_policy(attributes, run->run_timeout, &object);
+	if (problem != NULL)
+	{
+		refuse(reply, cause, problem);
+		return;
+	}
+	event = add_event(reply, WFI_EV_ACTIVITY_SCHEDULED, &object);
+	if (run->status == WFI_RUNNING)
+		wfi_activity_dispatch(wfi_activity_get(run, event->event_id));
+}
+
+/* Is the activity's closing event waiting in the buffer? */
+static bool
+closed_while_running(WfiRun *run, int64 scheduled_event_id)
+{
+	ListCell   *lc;
+
+	wfi_run_load_buffer(run);
+	foreach(lc, run->buffer)
+	{
+		const WfiEvent *event = lfirst(lc);
+
+		if (wfi_event_closes_pending(event->type) &&
+			wfi_get_int(event->attributes, "scheduled_event_id") ==
+			scheduled_event_id)
+			return true;
+	}
+	return false;
+}
+
+/* Has this very reply asked to cancel the activity before? */
+static bool
+cancel_asked(const WfiRun *run, int64 scheduled_event_id)
+{
+	ListCell   *lc;
+
+	foreach(lc, run->events)
+	{
+		const WfiEvent *event = lfirst(lc);
+
+		if (event->type == WFI_EV_ACTIVITY_CANCEL_REQUESTED &&
+			wfi_get_int(event->attributes, "scheduled_event_id") ==
+			scheduled_event_id)
+			return true;
+	}
+	return false;
+}
+
+static void
+request_cancel_activity(Reply *reply, const Jsonb *attributes)
+{
+	static const char *const cause = "BadRequestCancelActivityAttributes";
+	WfiRun	   *run = reply->run;
+	int64		scheduled_event_id = wfi_get_int(attributes,
+												 "scheduled_event_id");
+	WfiActivity *activity;
+	WfiObject	object;
+
+	if (scheduled_event_id <= 0)
+	{
+		refuse(reply, cause,
+			   "ScheduledEventId is not set on RequestCancelActivityTaskCommand.");
+		return;
+	}
+	activity = wfi_activity_get(run, scheduled_event_id);
+	if (activity != NULL ? activity->cancel_requested_event_id != 0 :
+		(cancel_asked(run, scheduled_event_id) ||
+		 !closed_while_running(run, scheduled_event_id)))
+	{
+		refuse(reply, cause,
+			   psprintf("invalid history builder state for action: add-activitytask-cancel-requested-event, ScheduledEventID: " INT64_FORMAT,
+						scheduled_event_id));
+		return;
+	}
+
+	wfi_object_begin(&object);
+	wfi_put_id(&object, "scheduled_event_id", scheduled_event_id);
+	add_event(reply, WFI_EV_ACTIVITY_CANCEL_REQUESTED, &object);
+	if (activity == NULL)
+		return;					/* it has finished meanwhile */
+	if (wfi_activity_started(activity))
+		wfi_activity_tell(run, activity, "CancelRequested");
+	else
+	{
+		static const char *const not_started = "ACTIVITY_ID_NOT_STARTED";
+		JsonbValue	details;
+
+		details.type = jbvString;
+		details.val.string.val = unconstify(char *, not_started);
+		details.val.string.len = strlen(not_started);
+		wfi_activity_cancel(run, activity, JsonbValueToJsonb(&details),
+							reply->identity);
+	}
 }

@@ -146,21 +146,53 @@ put_pending_timers(WfiObject *object, WfiRun *run)
 	ListCell   *lc;
 
 	begin_array(object, "pending_timers");
-	/* what a closed run left behind is not pending */
-	if (wfi_run_open(run))
+	wfi_timers_load(run);
+	foreach(lc, run->timers)
 	{
-		wfi_timers_load(run);
-		foreach(lc, run->timers)
-		{
-			const WfiTimer *timer = lfirst(lc);
+		const WfiTimer *timer = lfirst(lc);
 
-			pushJsonbValue(&object->state, WJB_BEGIN_OBJECT, NULL);
-			wfi_put_text(object, "timer_id", timer->timer_id);
-			wfi_put_id(object, "started_event_id", timer->started_event_id);
-			wfi_put_time(object, "fire_time", timer->fire_time);
-			pushJsonbValue(&object->state, WJB_END_OBJECT, NULL);
-		}
+		pushJsonbValue(&object->state, WJB_BEGIN_OBJECT, NULL);
+		wfi_put_text(object, "timer_id", timer->timer_id);
+		wfi_put_id(object, "started_event_id", timer->started_event_id);
+		wfi_put_time(object, "fire_time", timer->fire_time);
+		pushJsonbValue(&object->state, WJB_END_OBJECT, NULL);
 	}
+	end_array(object);
+}
+
+static void
+put_pending_activity(WfiObject *object, const WfiActivity *activity)
+{
+	pushJsonbValue(&object->state, WJB_BEGIN_OBJECT, NULL);
+	wfi_put_text(object, "activity_id", activity->activity_id);
+	wfi_put_text(object, "activity_type", activity->activity_type);
+	wfi_put_id(object, "scheduled_event_id", activity->scheduled_event_id);
+	wfi_put_text(object, "task_queue", activity->task_queue);
+	wfi_put_text(object, "state", wfi_activity_state(activity));
+	wfi_put_int(object, "attempt", activity->attempt);
+	wfi_put_time(object, "scheduled_time", activity->scheduled_time);
+	wfi_put_time(object, "last_started_time", activity->started_time);
+	wfi_put_time(object, "last_heartbeat_time",
+				 activity->last_heartbeat_time);
+	wfi_put_json(object, "heartbeat_details", activity->heartbeat_details);
+	wfi_put_json(object, "last_failure", activity->last_failure);
+	wfi_put_text(object, "last_worker_identity",
+				 activity->last_worker_identity);
+	wfi_put_bool(object, "cancel_requested",
+				 activity->cancel_requested_event_id != 0);
+	wfi_put_bool(object, "paused", activity->paused);
+	pushJsonbValue(&object->state, WJB_END_OBJECT, NULL);
+}
+
+static void
+put_pending_activities(WfiObject *object, WfiRun *run)
+{
+	ListCell   *lc;
+
+	begin_array(object, "pending_activities");
+	wfi_activities_load(run);
+	foreach(lc, run->activities)
+		put_pending_activity(object, lfirst(lc));
 	end_array(object);
 }
 
@@ -195,8 +227,7 @@ wfi_describe(PG_FUNCTION_ARGS)
 	put_info(&object, run);
 	put_extended_info(&object, run);
 	put_pending_task(&object, run);
-	begin_array(&object, "pending_activities");
-	end_array(&object);
+	put_pending_activities(&object, run);
 	put_pending_timers(&object, run);
 	begin_array(&object, "pending_children");
 	end_array(&object);

@@ -62,6 +62,9 @@
 /* When notices were lost, all queues are announced at most that often. */
 #define LOST_INTERVAL_MS	100
 
+/* Heartbeats are brought into the table this often. */
+#define FLUSH_INTERVAL_MS	1000
+
 /* Notices taken from shared memory at a time */
 #define NOTICE_BATCH		128
 
@@ -107,6 +110,7 @@ static uint32 wait_event_pause = 0;
 
 static bool extension_gone = false;
 static TimestampTz window_end = DT_NOBEGIN; /* no NOTIFY before */
+static TimestampTz last_flush = 0;	/* of heartbeats */
 static TimestampTz last_announcement = DT_NOBEGIN;	/* of unclaimed tasks */
 static Backoff notify_backoff = {0, DT_NOBEGIN};	/* of NOTIFY */
 static Backoff look_backoff = {0, DT_NOBEGIN};	/* of using our tables */
@@ -257,6 +261,21 @@ announce_queues(void *arg)
 	wfi_notify_directly(true);
 	(void) wfi_renotify(state->created_before);
 	state->done = true;
+}
+
+/*
+ * Step: brings heartbeats from shared memory into the table.
+ */
+static void
+flush_heartbeats(void *arg)
+{
+	if (!wfi_extension_exists())
+	{
+		extension_gone = true;
+		return;
+	}
+	commit_asynchronously();
+	(void) wfi_heartbeat_flush();
 }
 
 /*
@@ -476,6 +495,28 @@ next_announcement(void)
 }
 
 /*
+ * Flushes heartbeats; after a failure the next round tries again.
+ */
+static void
+flush(TimestampTz now)
+{
+	last_flush = now;
+	pgstat_report_activity(STATE_RUNNING, "storing heartbeats");
+	(void) run_step(flush_heartbeats, NULL);
+}
+
+/*
+ * When are heartbeats to be flushed next?
+ */
+static TimestampTz
+next_flush(void)
+{
+	if (!wfi_heartbeat_active())
+		return DT_NOEND;
+	return TimestampTzPlusMilliseconds(last_flush, FLUSH_INTERVAL_MS);
+}
+
+/*
  * Is the extension there?  If not, this is remembered for the launcher, and
  * the driver has to end.
  */
@@ -510,6 +551,7 @@ sleep_until_work(void)
 
 	next = Max(Min(wfi_driver_planned(), next_announcement()),
 			   look_backoff.end);
+	next = Min(next, next_flush());
 	if (wfi_driver_has_notices())
 		next = Min(next, Max(window_end, notify_backoff.end));
 	if (pausing)
@@ -536,6 +578,8 @@ work(void)
 	if (now >= window_end && now >= notify_backoff.end &&
 		wfi_driver_has_notices())
 		notify();
+	if (next_flush() <= now)
+		flush(now);
 	if (now >= look_backoff.end)
 	{
 		if (next_announcement() <= now)

@@ -27,6 +27,7 @@ _PG_init(void)
 	if (process_shared_preload_libraries_in_progress)
 	{
 		wfi_shmem_init();
+		wfi_heartbeat_init();
 		if (!IsBinaryUpgrade)
 			wfi_launcher_register();
 	}

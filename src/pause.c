@@ -109,6 +109,7 @@ wfi_unpause(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("workflow is not paused")));
 	wfi_run_add(args.run, WFI_EV_UNPAUSED, args.attributes);
+	wfi_activities_unpause(args.run);
 	if (args.run->first_task_time == WFI_NEVER)
 		wfi_task_schedule(args.run);
 	done = finish(args.run);

@@ -49,54 +49,39 @@ emit_task(ReturnSetInfo *rsinfo, WfiRun *run)
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
-/*
- * Start the workflow task that a claimed row of the queue points to.  True
- * when that was done; *busy says that somebody else holds the run.
- */
-static bool
-start_task(const WfiTask *task, const char *identity,
-		   ReturnSetInfo *rsinfo, bool *busy)
+/* Start the workflow task that a claimed row of the queue points to. */
+static WfiClaim
+start_workflow_task(const WfiTask *task, const char *identity,
+					ReturnSetInfo *rsinfo)
 {
 	WfiRun	   *run = wfi_store_lock_run(task->shard, &task->run_id, true);
 
-	*busy = false;
 	if (run == NULL)
-	{
-		*busy = wfi_store_run_exists(task->shard, &task->run_id);
-		return false;
-	}
+		return wfi_store_run_exists(task->shard, &task->run_id) ?
+			WFI_CLAIM_BUSY : WFI_CLAIM_STALE;
 	if (run->status != WFI_RUNNING || run->task_scheduled_event_id == 0 ||
 		run->task_started_event_id != 0)
-		return false;			/* the row outlived its task */
+		return WFI_CLAIM_STALE;
 	wfi_run_touch(run);
 	wfi_task_start(run, identity);
 	if (wfi_run_finish(run) != NULL)
-		return false;
+		return WFI_CLAIM_STALE;
 	emit_task(rsinfo, run);
-	return true;
+	return WFI_CLAIM_STARTED;
 }
 
-/* start_task() in memory of its own, as histories can be large. */
-static bool
-start_claimed(const WfiTask *task, const char *identity,
-			  ReturnSetInfo *rsinfo, bool *busy)
-{
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-												  "workflow task",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	bool		started = start_task(task, identity, rsinfo, busy);
-
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
-	return started;
-}
-
-/* wf_poll_workflow_task(task_queue, max_tasks, namespace, identity) */
-Datum
-wfi_poll_workflow_task(PG_FUNCTION_ARGS)
+/*
+ * A poll with arguments (task_queue, max_tasks, namespace, identity): claim
+ * tasks of that kind and start them, each in memory of its own, as histories
+ * can be large.  Tasks whose runs are locked go back into the queue.
+ */
+void
+wfi_poll(FunctionCallInfo fcinfo, char kind, WfiStartTask start_task)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	const char *function = kind == WFI_TASK_WORKFLOW ?
+	"wf_poll_workflow_task()" : "wf_poll_activity_task()";
+	MemoryContext context;
 	char	   *task_queue;
 	char	   *namespace;
 	char	   *identity;
@@ -107,40 +92,52 @@ wfi_poll_workflow_task(PG_FUNCTION_ARGS)
 	ListCell   *lc;
 
 	InitMaterializedSRF(fcinfo, 0);
-	PreventCommandIfReadOnly("wf_poll_workflow_task()");
+	PreventCommandIfReadOnly(function);
 	if (wfi_enabled && !wfi_driver_running())
 		wfi_fire_due(TICK_ITEMS);
 
-	wfi_store_begin("wf_poll_workflow_task()", true);
+	wfi_store_begin(function, true);
 	task_queue = wfi_arg_id(fcinfo, 0, "task_queue");
 	most = wfi_arg_count(fcinfo, 1, "max_tasks", MAX_TASKS);
 	namespace = wfi_arg_namespace(fcinfo, 2);
 	identity = wfi_arg_identity(fcinfo, 3);
+	context = AllocSetContextCreate(CurrentMemoryContext, "task",
+									ALLOCSET_DEFAULT_SIZES);
 
 	while (started < most && looked_at < MAX_TASKS)
 	{
-		List	   *tasks = wfi_store_claim_tasks(WFI_TASK_WORKFLOW, namespace,
-												  task_queue, most - started);
+		List	   *tasks = wfi_store_claim_tasks(kind, namespace, task_queue,
+												  most - started);
 
 		if (tasks == NIL)
 			break;
 		looked_at += list_length(tasks);
 		foreach(lc, tasks)
 		{
-			bool		busy;
+			MemoryContext old = MemoryContextSwitchTo(context);
+			WfiClaim	claim = start_task(lfirst(lc), identity, rsinfo);
 
-			if (start_claimed(lfirst(lc), identity, rsinfo, &busy))
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(context);
+			if (claim == WFI_CLAIM_STARTED)
 				started++;
-			else if (busy)
+			else if (claim == WFI_CLAIM_BUSY)
 				busy_tasks = lappend(busy_tasks, lfirst(lc));
 		}
 	}
 	foreach(lc, busy_tasks)
-		wfi_store_return_task(lfirst(lc), WFI_TASK_WORKFLOW, namespace,
-							  task_queue, GetCurrentTimestamp());
+		wfi_store_return_task(lfirst(lc), kind, namespace, task_queue,
+							  GetCurrentTimestamp());
 	if (started == 0)
 		wfi_check_namespace(namespace);
 	wfi_store_end();
+}
+
+/* wf_poll_workflow_task(task_queue, max_tasks, namespace, identity) */
+Datum
+wfi_poll_workflow_task(PG_FUNCTION_ARGS)
+{
+	wfi_poll(fcinfo, WFI_TASK_WORKFLOW, start_workflow_task);
 	return (Datum) 0;
 }
 

@@ -264,6 +264,22 @@ wfi_reduce(WfiRun *run, const WfiEvent *event)
 		case WFI_EV_TIMER_CANCELED:
 			wfi_timer_remove(run, wfi_get_text(attributes, "timer_id"));
 			break;
+		case WFI_EV_ACTIVITY_SCHEDULED:
+			wfi_activity_add(run, event);
+			break;
+		case WFI_EV_ACTIVITY_CANCEL_REQUESTED:
+			wfi_activity_cancel_requested(run,
+										  wfi_get_int(attributes,
+													  "scheduled_event_id"),
+										  event->event_id);
+			break;
+		case WFI_EV_ACTIVITY_COMPLETED:
+		case WFI_EV_ACTIVITY_FAILED:
+		case WFI_EV_ACTIVITY_TIMED_OUT:
+		case WFI_EV_ACTIVITY_CANCELED:
+			wfi_activity_remove(run, wfi_get_int(attributes,
+												 "scheduled_event_id"));
+			break;
 		case WFI_EV_SEARCH_ATTRIBUTES_UPSERTED:
 			reduce_object(run, &run->search_attributes,
 						  &run->search_attributes_changed,

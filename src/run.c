@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 #include "workflow_interrupt.h"
@@ -245,6 +246,42 @@ wfi_run_has_buffered(WfiRun *run)
 }
 
 /*
+ * The closing event of an activity names its start, which has its id only
+ * now: both are flushed together.
+ */
+static void
+fill_in_started(WfiRun *run, WfiEvent *event)
+{
+	int64		scheduled_event_id;
+	ListCell   *lc;
+
+	if (event->type != WFI_EV_ACTIVITY_COMPLETED &&
+		event->type != WFI_EV_ACTIVITY_FAILED &&
+		event->type != WFI_EV_ACTIVITY_TIMED_OUT &&
+		event->type != WFI_EV_ACTIVITY_CANCELED)
+		return;
+	scheduled_event_id = wfi_get_int(event->attributes, "scheduled_event_id");
+	foreach(lc, run->buffer)
+	{
+		const WfiEvent *start = lfirst(lc);
+
+		if (start->type == WFI_EV_ACTIVITY_STARTED &&
+			wfi_get_int(start->attributes, "scheduled_event_id") ==
+			scheduled_event_id)
+		{
+			WfiObject	object;
+
+			wfi_object_begin(&object);
+			wfi_put_id(&object, "started_event_id", start->event_id);
+			event->attributes =
+				DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
+												   JsonbPGetDatum(event->attributes),
+												   JsonbPGetDatum(wfi_object_end(&object))));
+		}
+	}
+}
+
+/*
  * Flush the buffer: events get their ids in order of arrival, but those that
  * close something pending go behind all others.
  */
@@ -268,7 +305,10 @@ wfi_run_flush(WfiRun *run)
 		WfiEvent   *event = lfirst(lc);
 
 		if (wfi_event_closes_pending(event->type))
+		{
+			fill_in_started(run, event);
 			append(run, event);
+		}
 	}
 	run->buffer = NIL;
 	run->buffered_size = 0;
@@ -325,6 +365,30 @@ warn_size(const WfiRun *run)
 						   run->history_size)));
 }
 
+/*
+ * Nothing is pending in a closed run any more: whoever works for it is told,
+ * and the rows go.
+ */
+static void
+clear_pending(WfiRun *run)
+{
+	if (run->pending_activities > 0)
+	{
+		wfi_activities_close(run);
+		wfi_store_clear_activities(run);
+		run->activities = NIL;
+		run->removed_activities = NIL;
+		run->pending_activities = 0;
+	}
+	if (run->pending_timers > 0)
+	{
+		wfi_store_clear_timers(run);
+		run->timers = NIL;
+		run->removed_timers = NIL;
+		run->pending_timers = 0;
+	}
+}
+
 /* Store what the operation did beside the run's own row. */
 static void
 store_parts(WfiRun *run)
@@ -334,6 +398,10 @@ store_parts(WfiRun *run)
 	wfi_store_events(run);
 	if (run->timers_loaded)
 		wfi_store_timers(run);
+	if (run->activities != NIL || run->removed_activities != NIL)
+		wfi_store_activities(run);
+	if (run->activity_news != NIL)
+		wfi_activities_announce(run);
 	if (run->signal_requests != NIL)
 		wfi_store_signal_requests(run);
 	if (run->dispatch)
@@ -428,6 +496,8 @@ wfi_run_finish(WfiRun *run)
 	if (run->task_started_event_id == 0 && wfi_run_open(run))
 		wfi_run_flush(run);
 
+	if (!wfi_run_open(run))
+		clear_pending(run);
 	plan_wakeup(run);
 	store_buffer(run);
 	store_parts(run);

@@ -8,6 +8,7 @@
 
 #include <limits.h>
 
+#include "miscadmin.h"
 #include "utils/guc.h"
 
 #include "workflow_interrupt.h"
@@ -26,6 +27,8 @@ int			wfi_memo_size_limit;
 int			wfi_max_buffered_events;
 int			wfi_max_buffered_size;
 int			wfi_max_signals;
+int			wfi_max_pending_activities;
+int			wfi_failure_size_limit;
 int			wfi_max_id_length;
 int			wfi_task_timeout;
 int			wfi_task_retry_max_interval;
@@ -35,6 +38,7 @@ int			wfi_notify_interval;
 int			wfi_renotify_interval;
 bool		wfi_enabled;
 bool		wfi_direct_access;
+int			wfi_max_heartbeat_slots = 4096;
 
 static const struct config_enum_entry notify_modes[] = {
 	{"deferred", WFI_NOTIFY_DEFERRED, false},
@@ -94,6 +98,12 @@ static const Limit limits[] = {
 	{"workflow_interrupt.max_signals",
 		"Sets how many signals a run may receive; 0 means no limit.",
 	&wfi_max_signals, 10000, 0, 0},
+	{"workflow_interrupt.max_pending_activities",
+		"Sets how many activities of a run may be pending; 0 means no limit.",
+	&wfi_max_pending_activities, 2000, 0, 0},
+	{"workflow_interrupt.failure_size_limit",
+		"Sets how much of an attempt's failure is kept until the next.",
+	&wfi_failure_size_limit, 4096, 128, GUC_UNIT_BYTE},
 	{"workflow_interrupt.max_id_length",
 		"Sets how many characters an id or name may have.",
 	&wfi_max_id_length, 1000, 100, 0},
@@ -153,6 +163,14 @@ wfi_settings_init(void)
 							 true,
 							 PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);
+	if (process_shared_preload_libraries_in_progress)
+		DefineCustomIntVariable("workflow_interrupt.max_heartbeat_slots",
+								"Sets how many running activities can heartbeat in shared memory.",
+								"The heartbeats of others update a table.",
+								&wfi_max_heartbeat_slots,
+								4096, 0, 1000000,
+								PGC_POSTMASTER, 0,
+								NULL, NULL, NULL);
 	DefineCustomBoolVariable("workflow_interrupt.direct_access",
 							 "Locks and updates rows of runs without SQL where the table allows it.",
 							 NULL,

@@ -32,6 +32,16 @@
 	"INSERT INTO wf.event (shard, run_id, event_id, batch_id, event_time, " \
 	"event_type, attributes) VALUES "
 
+#define ACTIVITY_COLUMNS \
+	"scheduled_event_id, activity_id, activity_type, first_scheduled_time, " \
+	"task_queue, schedule_to_close_timeout, schedule_to_start_timeout, " \
+	"start_to_close_timeout, heartbeat_timeout, retry_policy, attempt, " \
+	"scheduled_time, dispatched, started_time, token, identity, " \
+	"last_heartbeat_time, heartbeat_details, last_failure, " \
+	"last_worker_identity, cancel_requested_event_id, paused, was_reset"
+/* Parameters that insert and update share, see put_activity() */
+#define ACTIVITY_TYPES "svvvvjsitbtustjjslbbb"
+
 /*
  * Parameter types: i int4, l int8, u uuid, s text, t timestamptz, b bool,
  * v interval, j jsonb, c "char", o wf.status, e wf.event_type, p tid; capitals
@@ -150,6 +160,64 @@ const StatementDef wfi_statements[STATEMENTS] = {
 		"DELETE FROM wf.timer WHERE shard" EQ "$1 AND run_id" EQ "$2"
 		" AND timer_id" EQ "$3", "ius"
 	},
+	[CLEAR_TIMERS] = {
+		"DELETE FROM wf.timer WHERE shard" EQ "$1 AND run_id" EQ "$2", "iu"
+	},
+	[READ_ACTIVITIES] = {
+		"SELECT " ACTIVITY_COLUMNS " FROM wf.activity WHERE shard" EQ "$1"
+		" AND run_id" EQ "$2 ORDER BY scheduled_event_id", "iu"
+	},
+	[READ_ACTIVITY] = {
+		"SELECT " ACTIVITY_COLUMNS " FROM wf.activity WHERE shard" EQ "$1"
+		" AND run_id" EQ "$2 AND scheduled_event_id" EQ "$3", "iul"
+	},
+	[FIND_ACTIVITY] = {
+		"SELECT " ACTIVITY_COLUMNS " FROM wf.activity WHERE shard" EQ "$1"
+		" AND run_id" EQ "$2 AND activity_id" EQ "$3", "ius"
+	},
+	[INSERT_ACTIVITY] = {
+		"INSERT INTO wf.activity (shard, run_id, scheduled_event_id, "
+		"activity_id, activity_type, first_scheduled_time, task_queue, "
+		"schedule_to_close_timeout, schedule_to_start_timeout, "
+		"start_to_close_timeout, heartbeat_timeout, retry_policy, state, "
+		"attempt, scheduled_time, dispatched, started_time, token, identity, "
+		"last_heartbeat_time, heartbeat_details, last_failure, "
+		"last_worker_identity, cancel_requested_event_id, cancel_requested, "
+		"paused, was_reset) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
+		"$15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)",
+		"iulsst" ACTIVITY_TYPES
+	},
+	[UPDATE_ACTIVITY] = {
+		"UPDATE wf.activity SET task_queue = $4, "
+		"schedule_to_close_timeout = $5, schedule_to_start_timeout = $6, "
+		"start_to_close_timeout = $7, heartbeat_timeout = $8, "
+		"retry_policy = $9, state = $10, attempt = $11, scheduled_time = $12, "
+		"dispatched = $13, started_time = $14, token = $15, identity = $16, "
+		"last_heartbeat_time = $17, heartbeat_details = $18, "
+		"last_failure = $19, last_worker_identity = $20, "
+		"cancel_requested_event_id = $21, cancel_requested = $22, "
+		"paused = $23, was_reset = $24"
+		" WHERE shard" EQ "$1 AND run_id" EQ "$2"
+		" AND scheduled_event_id" EQ "$3", "iul" ACTIVITY_TYPES
+	},
+	[DELETE_ACTIVITY] = {
+		"DELETE FROM wf.activity WHERE shard" EQ "$1 AND run_id" EQ "$2"
+		" AND scheduled_event_id" EQ "$3", "iul"
+	},
+	[CLEAR_ACTIVITIES] = {
+		"DELETE FROM wf.activity WHERE shard" EQ "$1 AND run_id" EQ "$2", "iu"
+	},
+	[HEARTBEAT] = {
+		/* without the run's lock: it only puts a time-out off */
+		"UPDATE wf.activity SET last_heartbeat_time = $6, "
+		"heartbeat_details = $7, "
+		"last_worker_identity = COALESCE($8, last_worker_identity)"
+		" WHERE shard" EQ "$1 AND run_id" EQ "$2"
+		" AND scheduled_event_id" EQ "$3 AND attempt" EQ "$4"
+		" AND token" EQ "$5 AND started_time IS NOT NULL"
+		" RETURNING cancel_requested, paused, was_reset", "iuliutjs"
+	},
 	[SEEN_SIGNAL] = {
 		"SELECT 1 FROM wf.signal_request WHERE shard" EQ "$1"
 		" AND run_id" EQ "$2 AND request_id" EQ "$3", "ius"
@@ -165,7 +233,8 @@ const StatementDef wfi_statements[STATEMENTS] = {
 	},
 	[CLAIM_TASKS] = {
 		/* row comparison, for a plan along the index whatever the statistics */
-		"SELECT queue_id, task_id, shard, run_id, namespace, task_queue "
+		"SELECT queue_id, task_id, shard, run_id, namespace, task_queue, "
+		"scheduled_event_id, attempt "
 		"FROM wf.task WHERE ROW(queue_id, task_id)" GT "ROW($1, $2) "
 		"AND queue_id" LE "$1 "
 		"ORDER BY queue_id, task_id, shard LIMIT $3 FOR UPDATE SKIP LOCKED",

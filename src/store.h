@@ -41,6 +41,15 @@ typedef enum Statement
 	READ_TIMERS,
 	INSERT_TIMER,
 	DELETE_TIMER,
+	CLEAR_TIMERS,
+	READ_ACTIVITIES,
+	READ_ACTIVITY,
+	FIND_ACTIVITY,
+	INSERT_ACTIVITY,
+	UPDATE_ACTIVITY,
+	DELETE_ACTIVITY,
+	CLEAR_ACTIVITIES,
+	HEARTBEAT,
 	SEEN_SIGNAL,
 	INSERT_SIGNAL,
 	INSERT_TASK,
@@ -143,6 +152,37 @@ put_run(Params *params, int32 shard, const pg_uuid_t *run_id)
 	params->n = 0;
 	put(params, Int32GetDatum(shard));
 	put(params, UUIDPGetDatum(run_id));
+}
+
+/* A column of a row; NULL, WFI_NEVER or 0 when it is null. */
+static inline char *
+text_column(Datum *values, bool *nulls, int n)
+{
+	return nulls[n] ? NULL : TextDatumGetCString(values[n]);
+}
+
+static inline pg_uuid_t *
+uuid_column(Datum *values, bool *nulls, int n)
+{
+	pg_uuid_t  *uuid;
+
+	if (nulls[n])
+		return NULL;
+	uuid = palloc(sizeof(pg_uuid_t));
+	*uuid = *DatumGetUUIDP(values[n]);
+	return uuid;
+}
+
+static inline TimestampTz
+time_column(Datum *values, bool *nulls, int n)
+{
+	return nulls[n] ? WFI_NEVER : DatumGetTimestampTz(values[n]);
+}
+
+static inline int64
+usecs_column(Datum *values, bool *nulls, int n)
+{
+	return nulls[n] ? 0 : wfi_interval_to_usecs(DatumGetIntervalP(values[n]));
 }
 
 /* store.c */

@@ -278,6 +278,16 @@ wfi_store_timers(const WfiRun *run)
 	}
 }
 
+/* Forget the timers of a run that has closed. */
+void
+wfi_store_clear_timers(const WfiRun *run)
+{
+	Params		params;
+
+	put_run(&params, run->shard, &run->run_id);
+	wfi_store_execute(CLEAR_TIMERS, &params, SPI_OK_DELETE);
+}
+
 /* Has the run seen a signal with this request id? */
 bool
 wfi_store_seen_signal(const WfiRun *run, const char *request_id)
@@ -335,46 +345,89 @@ wfi_store_insert_task(const WfiRun *run)
 				run->namespace, run->task_queue);
 }
 
+/* Put an activity that is dispatched into its queue. */
+void
+wfi_store_insert_activity_task(const WfiRun *run, const WfiActivity *activity)
+{
+	insert_task(wfi_queue_id(WFI_TASK_ACTIVITY, run->namespace,
+							 activity->task_queue),
+				run->shard, &run->run_id, activity->scheduled_event_id,
+				activity->attempt, run->now, WFI_TASK_ACTIVITY,
+				run->namespace, activity->task_queue);
+}
+
 /*
- * Take up to so many tasks out of a queue, oldest first; tasks that somebody
- * else is taking are passed over.
+ * Where this session has got to in a queue.  Claimed tasks leave dead entries
+ * at the head of the index, which an old snapshot elsewhere can keep from
+ * being cleaned up; so a session begins behind what it claimed last.  What
+ * comes up in front of that (commits out of order, claims rolled back, tasks
+ * returned) is found when there is nothing behind, or at the next look from
+ * the start, soon.
  */
-List *
-wfi_store_claim_tasks(char kind, const char *namespace,
-					  const char *task_queue, int32 most)
+typedef struct QueuePosition
+{
+	int64		queue_id;
+	int64		task_id;		/* begin behind this one */
+	TimestampTz expires;		/* ... until then */
+} QueuePosition;
+
+#define QUEUE_POSITIONS 64
+#define POSITION_LIFETIME USECS_PER_SEC
+
+static QueuePosition positions[QUEUE_POSITIONS];
+
+/* The position in a queue, at its start when nothing better is known. */
+static QueuePosition *
+queue_position(int64 queue_id)
+{
+	QueuePosition *position = &positions[(uint64) queue_id % QUEUE_POSITIONS];
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (position->queue_id != queue_id || now >= position->expires ||
+		position->expires > now + POSITION_LIFETIME)
+	{
+		position->queue_id = queue_id;
+		position->task_id = PG_INT64_MIN;
+		position->expires = now + POSITION_LIFETIME;
+	}
+	return position;
+}
+
+/* Lock up to so many tasks of a queue behind *after, which advances. */
+static List *
+lock_tasks(int64 queue_id, const char *namespace, const char *task_queue,
+		   int32 most, int64 *after)
 {
 	List	   *tasks = NIL;
-	Params		params = {0};
-	int64		queue_id = wfi_queue_id(kind, namespace, task_queue);
-	int64		after = PG_INT64_MIN;
+	Params		params;
 	uint64		rows;
 	int64		wanted;
-	ListCell   *lc;
 
 	do
 	{
 		SPITupleTable *table;
 
 		wanted = most - list_length(tasks);
-
 		params.n = 0;
 		put(&params, Int64GetDatum(queue_id));
-		put(&params, Int64GetDatum(after));
+		put(&params, Int64GetDatum(*after));
 		put(&params, Int64GetDatum(wanted));
 		rows = wfi_store_execute(CLAIM_TASKS, &params, SPI_OK_SELECT);
 		table = SPI_tuptable;
 		for (uint64 i = 0; i < rows; i++)
 		{
 			WfiTask    *task = palloc(sizeof(WfiTask));
-			Datum		values[6];
-			bool		nulls[6];
+			Datum		values[8];
+			bool		nulls[8];
 
 			heap_deform_tuple(table->vals[i], table->tupdesc, values, nulls);
 			task->queue_id = DatumGetInt64(values[0]);
 			task->task_id = DatumGetInt64(values[1]);
 			task->shard = DatumGetInt32(values[2]);
 			task->run_id = *DatumGetUUIDP(values[3]);
-			after = task->task_id;
+			task->scheduled_event_id = DatumGetInt64(values[6]);
+			task->attempt = DatumGetInt32(values[7]);
+			*after = task->task_id;
 			/* another queue's, should two ever have one hash */
 			if (strcmp(TextDatumGetCString(values[4]), namespace) == 0 &&
 				strcmp(TextDatumGetCString(values[5]), task_queue) == 0)
@@ -382,16 +435,51 @@ wfi_store_claim_tasks(char kind, const char *namespace,
 		}
 		SPI_freetuptable(table);
 	} while (list_length(tasks) < most && rows == wanted);
+	return tasks;
+}
+
+/* Remove claimed tasks from their queue. */
+static void
+delete_tasks(const List *tasks)
+{
+	ListCell   *lc;
 
 	foreach(lc, tasks)
 	{
-		WfiTask    *task = lfirst(lc);
+		const WfiTask *task = lfirst(lc);
+		Params		params = {0};
 
-		params.n = 0;
 		put(&params, Int64GetDatum(task->queue_id));
 		put(&params, Int64GetDatum(task->task_id));
 		put(&params, Int32GetDatum(task->shard));
 		wfi_store_execute_one(DELETE_TASK, &params, SPI_OK_DELETE);
+	}
+}
+
+/*
+ * Take up to so many tasks out of a queue, roughly oldest first; tasks that
+ * somebody else is taking are passed over.
+ */
+List *
+wfi_store_claim_tasks(char kind, const char *namespace,
+					  const char *task_queue, int32 most)
+{
+	int64		queue_id = wfi_queue_id(kind, namespace, task_queue);
+	QueuePosition *position = queue_position(queue_id);
+	bool		from_start = position->task_id == PG_INT64_MIN;
+	List	   *tasks = lock_tasks(queue_id, namespace, task_queue, most,
+								   &position->task_id);
+
+	delete_tasks(tasks);
+	if (list_length(tasks) < most && !from_start)
+	{
+		int64		after = PG_INT64_MIN;
+		List	   *more = lock_tasks(queue_id, namespace, task_queue,
+									  most - list_length(tasks), &after);
+
+		delete_tasks(more);
+		tasks = list_concat(tasks, more);
+		position->task_id = PG_INT64_MIN;
 	}
 	return tasks;
 }
@@ -401,8 +489,9 @@ void
 wfi_store_return_task(const WfiTask *task, char kind, const char *namespace,
 					  const char *task_queue, TimestampTz now)
 {
-	insert_task(task->queue_id, task->shard, &task->run_id, 0, 0, now, kind,
-				namespace, task_queue);
+	insert_task(task->queue_id, task->shard, &task->run_id,
+				task->scheduled_event_id, task->attempt, now, kind, namespace,
+				task_queue);
 }
 
 /* The driver must look at this run no later than then. */

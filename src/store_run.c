@@ -44,6 +44,7 @@ typedef enum RunColumn
 	COL_BUFFERED_SIZE,
 	COL_STATE_SIZE,
 	COL_PENDING_TIMERS,
+	COL_PENDING_ACTIVITIES,
 	COL_STATUS,
 	COL_IS_CURRENT,
 	COL_CANCEL_REQUESTED,
@@ -102,6 +103,7 @@ static const struct
 	[COL_BUFFERED_SIZE] = {"buffered_size", 'l'},
 	[COL_STATE_SIZE] = {"state_size", 'l'},
 	[COL_PENDING_TIMERS] = {"pending_timers", 'i'},
+	[COL_PENDING_ACTIVITIES] = {"pending_activities", 'i'},
 	[COL_STATUS] = {"status", 'o'},
 	[COL_IS_CURRENT] = {"is_current"},
 	[COL_CANCEL_REQUESTED] = {"cancel_requested", 'b'},
@@ -163,38 +165,6 @@ find_attributes(TupleDesc desc)
 	have_run_attributes = true;
 }
 
-/* A column of a row; NULL, WFI_NEVER or 0 when it is null. */
-static char *
-text_column(Datum *values, bool *nulls, int n)
-{
-	return nulls[n] ? NULL : TextDatumGetCString(values[n]);
-}
-
-static pg_uuid_t *
-uuid_column(Datum *values, bool *nulls, int n)
-{
-	pg_uuid_t  *uuid;
-
-	if (nulls[n])
-		return NULL;
-	uuid = palloc(sizeof(pg_uuid_t));
-	*uuid = *DatumGetUUIDP(values[n]);
-	return uuid;
-}
-
-static TimestampTz
-time_column(Datum *values, bool *nulls, int n)
-{
-	return nulls[n] ? WFI_NEVER : DatumGetTimestampTz(values[n]);
-}
-
-static int64
-usecs_column(Datum *values, bool *nulls, int n)
-{
-	return nulls[n] ? 0 : wfi_interval_to_usecs(DatumGetIntervalP(values[n]));
-}
-
-/* A run from its row's columns. */
 static WfiRun *
 read_run(TupleDesc desc, Datum *all, bool *all_nulls)
 {
@@ -236,6 +206,8 @@ read_run(TupleDesc desc, Datum *all, bool *all_nulls)
 	run->buffered_size = DatumGetInt64(values[COL_BUFFERED_SIZE]);
 	run->state_size = DatumGetInt64(values[COL_STATE_SIZE]);
 	run->pending_timers = DatumGetInt32(values[COL_PENDING_TIMERS]);
+	run->pending_activities =
+		DatumGetInt32(values[COL_PENDING_ACTIVITIES]);
 	run->status = wfi_store_read_status(values[COL_STATUS]);
 	run->is_current = DatumGetBool(values[COL_IS_CURRENT]);
 	run->cancel_requested = DatumGetBool(values[COL_CANCEL_REQUESTED]);
@@ -505,6 +477,7 @@ changed_columns(const WfiRun *run, Params *params)
 	CHANGED_INT64(COL_BUFFERED_SIZE, buffered_size);
 	CHANGED_INT64(COL_STATE_SIZE, state_size);
 	CHANGED_INT32(COL_PENDING_TIMERS, pending_timers);
+	CHANGED_INT32(COL_PENDING_ACTIVITIES, pending_activities);
 	CHANGED_FIELD(COL_STATUS, status,
 				  put(params, wfi_store_status(run->status)));
 	CHANGED_BOOL(COL_CANCEL_REQUESTED, cancel_requested);

@@ -49,6 +49,7 @@ wfi_run_next_due(WfiRun *run)
 	TimestampTz due = Min(run_deadline(run), run->first_task_time);
 
 	due = Min(due, task_deadline(run));
+	due = Min(due, wfi_activities_next(run));
 	return Min(due, wfi_timers_next(run));
 }
 
@@ -77,6 +78,7 @@ fire_run(WfiRun *run)
 
 	wfi_run_touch(run);
 	wfi_timers_load(run);
+	wfi_activities_load(run);
 	due = wfi_run_next_due(run);
 	if (due > run->now && planned > run->now)
 		return false;			/* another wake-up is on its way */
@@ -96,8 +98,10 @@ fire_run(WfiRun *run)
 			wfi_task_time_out(run);
 			wfi_task_schedule(run);
 		}
-		else
+		else if (due == wfi_timers_next(run))
 			wfi_timers_fire(run);
+		else
+			wfi_activities_fire(run);
 	}
 	wfi_run_finish(run);
 	return due <= run->now;

@@ -38,6 +38,7 @@
 #define WFI_MAX_TIMEOUT			(INT64CONST(36525) * USECS_PER_DAY)
 
 #define WFI_TASK_WORKFLOW		'w'
+#define WFI_TASK_ACTIVITY		'a'
 
 /* In the order of the labels of wf.status */
 typedef enum WfiStatus
@@ -124,6 +125,61 @@ typedef struct WfiTimer
 } WfiTimer;
 
 /*
+ * A pending activity.  Time-outs are in microseconds, 0 for none.  That it is
+ * started is not in the history until it closes.
+ */
+typedef struct WfiActivity
+{
+	/* fixed when it is scheduled, or by an operator */
+	int64		scheduled_event_id;
+	char	   *activity_id;
+	char	   *activity_type;
+	char	   *task_queue;
+	TimestampTz first_scheduled_time;
+	int64		schedule_to_close_timeout;
+	int64		schedule_to_start_timeout;
+	int64		start_to_close_timeout;
+	int64		heartbeat_timeout;
+	Jsonb	   *retry_policy;
+
+	/* the current attempt */
+	int32		attempt;
+	TimestampTz scheduled_time;
+	bool		dispatched;		/* its task is or was in a queue */
+	TimestampTz started_time;	/* WFI_NEVER: not started */
+	pg_uuid_t	token;
+	char	   *identity;		/* worker that runs it */
+
+	/* over all attempts */
+	TimestampTz last_heartbeat_time;
+	Jsonb	   *heartbeat_details;
+	bool		heartbeat_changed;
+	Jsonb	   *last_failure;
+	bool		failure_changed;
+	char	   *last_worker_identity;
+	int64		cancel_requested_event_id;	/* 0: not requested */
+	bool		paused;
+	bool		was_reset;		/* the running attempt will be told */
+
+	bool		stored;			/* there is a row of it in wf.activity */
+	bool		changed;
+	bool		dispatch_now;	/* a task row must be written */
+} WfiActivity;
+
+/* What the worker of an attempt, or its heartbeat slot, has to learn */
+typedef struct WfiActivityNews
+{
+	enum
+	{
+		WFI_ATTEMPT_BEGINS,
+		WFI_ATTEMPT_GOES_ON,
+		WFI_ATTEMPT_ENDS
+	}			kind;
+	const char *cause;			/* to be pushed to the worker; or NULL */
+	WfiActivity activity;		/* as it was then */
+} WfiActivityNews;
+
+/*
  * A run: its row in wf.execution, and what one operation does to it.
  * Time-outs are in microseconds, 0 for none; times may be WFI_NEVER.
  */
@@ -167,6 +223,7 @@ typedef struct WfiRun
 	bool		search_attributes_changed;
 	int64		state_size;
 	int32		pending_timers;
+	int32		pending_activities;
 
 	/* the pending workflow task; scheduled_event_id is 0 when there is none */
 	int64		task_scheduled_event_id;
@@ -207,6 +264,10 @@ typedef struct WfiRun
 	bool		timers_loaded;
 	List	   *timers;			/* WfiTimer */
 	List	   *removed_timers; /* char *: rows to delete */
+	bool		activities_loaded;
+	List	   *activities;		/* WfiActivity */
+	List	   *removed_activities; /* WfiActivity */
+	List	   *activity_news;	/* WfiActivityNews */
 	List	   *signal_requests;	/* char *: request ids newly seen */
 } WfiRun;
 
@@ -225,6 +286,8 @@ extern int	wfi_memo_size_limit;
 extern int	wfi_max_buffered_events;
 extern int	wfi_max_buffered_size;
 extern int	wfi_max_signals;
+extern int	wfi_max_pending_activities;
+extern int	wfi_failure_size_limit;
 extern int	wfi_max_id_length;
 extern int	wfi_task_timeout;
 extern int	wfi_task_retry_max_interval;
@@ -380,6 +443,83 @@ extern void wfi_timer_remove(WfiRun *run, const char *timer_id);
 extern TimestampTz wfi_timers_next(WfiRun *run);
 extern void wfi_timers_fire(WfiRun *run);
 
+/* activities.c: life of an activity */
+extern void wfi_activities_load(WfiRun *run);
+extern WfiActivity *wfi_activity_get(WfiRun *run, int64 scheduled_event_id);
+extern WfiActivity *wfi_activity_find(WfiRun *run, const char *activity_id);
+extern void wfi_activity_add(WfiRun *run, const WfiEvent *event);
+extern void wfi_activity_remove(WfiRun *run, int64 scheduled_event_id);
+extern void wfi_activity_cancel_requested(WfiRun *run,
+										  int64 scheduled_event_id,
+										  int64 event_id);
+extern bool wfi_activity_started(const WfiActivity *activity);
+extern void wfi_activity_set_options(WfiActivity *activity,
+									 const Jsonb *attributes);
+extern void wfi_activity_reset(WfiRun *run, WfiActivity *activity);
+extern void wfi_activity_dispatch(WfiActivity *activity);
+extern void wfi_activity_start(WfiRun *run, WfiActivity *activity,
+							   const char *identity);
+extern void wfi_activity_complete(WfiRun *run, WfiActivity *activity,
+								  const Jsonb *result, const char *identity);
+extern void wfi_activity_fail(WfiRun *run, WfiActivity *activity,
+							  const Jsonb *failure, const char *identity);
+extern void wfi_activity_cancel(WfiRun *run, WfiActivity *activity,
+								const Jsonb *details, const char *identity);
+extern TimestampTz wfi_activities_next(WfiRun *run);
+extern void wfi_activities_fire(WfiRun *run);
+extern void wfi_activities_unpause(WfiRun *run);
+extern void wfi_activities_close(WfiRun *run);
+extern void wfi_activity_tell(WfiRun *run, const WfiActivity *activity,
+							  const char *cause);
+extern void wfi_activities_announce(const WfiRun *run);
+extern const char *wfi_activity_state(const WfiActivity *activity);
+
+/* poll.c: claiming tasks of either kind */
+typedef struct WfiTask
+{
+	int64		queue_id;
+	int64		task_id;
+	int32		shard;
+	pg_uuid_t	run_id;
+	int64		scheduled_event_id;
+	int32		attempt;
+} WfiTask;
+
+typedef enum WfiClaim
+{
+	WFI_CLAIM_STARTED,
+	WFI_CLAIM_STALE,			/* the row outlived its task */
+	WFI_CLAIM_BUSY				/* somebody else holds the run */
+} WfiClaim;
+
+struct ReturnSetInfo;
+typedef WfiClaim (*WfiStartTask) (const WfiTask *task, const char *identity,
+								  struct ReturnSetInfo *rsinfo);
+extern void wfi_poll(FunctionCallInfo fcinfo, char kind,
+					 WfiStartTask start_task);
+
+/* heartbeat.c: heartbeats in shared memory */
+extern int	wfi_max_heartbeat_slots;
+extern void wfi_heartbeat_init(void);
+extern void wfi_heartbeat_begin(const WfiRun *run,
+								const WfiActivity *activity);
+extern void wfi_heartbeat_tell(const WfiRun *run, const WfiActivity *activity);
+extern void wfi_heartbeat_end(const WfiRun *run, const WfiActivity *activity);
+extern bool wfi_heartbeat_record(const WfiToken *token, TimestampTz now,
+								 const Jsonb *details, const char *identity,
+								 bool *cancel_requested, bool *paused,
+								 bool *was_reset);
+extern void wfi_heartbeat_overlay(WfiActivity *activity);
+extern void wfi_heartbeat_stored(const pg_uuid_t *token, TimestampTz time);
+
+/* activity_policy.c: time-outs and retries */
+extern const char *wfi_activity_policy(const Jsonb *attributes,
+									   int64 run_timeout, WfiObject *event);
+extern const char *wfi_retry_state(const WfiActivity *activity,
+								   const Jsonb *failure,
+								   const char *timeout_type, TimestampTz now,
+								   int64 *backoff);
+
 /* terminate.c, start.c, signal.c, cancel.c: shared with triggers and others */
 extern void wfi_terminate_run(WfiRun *run, const char *reason,
 							  const Jsonb *details, const char *identity);
@@ -435,14 +575,6 @@ extern Jsonb *wfi_history_json(WfiRun *run);
 extern WfiEvent *wfi_last_event(WfiRun *run, WfiEventType type);
 
 /* store.c: every SQL statement of the engine */
-typedef struct WfiTask
-{
-	int64		queue_id;
-	int64		task_id;
-	int32		shard;
-	pg_uuid_t	run_id;
-} WfiTask;
-
 typedef void (*WfiEventCallback) (const WfiEvent *event, void *arg);
 
 extern void wfi_store_begin(const char *function, bool writes);
@@ -471,9 +603,23 @@ extern void wfi_store_append_buffer(const WfiRun *run);
 extern void wfi_store_clear_buffer(const WfiRun *run);
 extern List *wfi_store_read_timers(const WfiRun *run);
 extern void wfi_store_timers(const WfiRun *run);
+extern List *wfi_store_read_activities(const WfiRun *run);
+extern WfiActivity *wfi_store_read_activity(const WfiRun *run,
+											int64 scheduled_event_id);
+extern WfiActivity *wfi_store_find_activity(const WfiRun *run,
+											const char *activity_id);
+extern void wfi_store_activities(const WfiRun *run);
+extern void wfi_store_clear_activities(const WfiRun *run);
+extern void wfi_store_clear_timers(const WfiRun *run);
+extern bool wfi_store_heartbeat(const WfiToken *token, TimestampTz now,
+								const Jsonb *details, const char *identity,
+								bool *cancel_requested, bool *paused,
+								bool *was_reset);
 extern bool wfi_store_seen_signal(const WfiRun *run, const char *request_id);
 extern void wfi_store_signal_requests(const WfiRun *run);
 extern void wfi_store_insert_task(const WfiRun *run);
+extern void wfi_store_insert_activity_task(const WfiRun *run,
+										   const WfiActivity *activity);
 extern List *wfi_store_claim_tasks(char kind, const char *namespace,
 								   const char *task_queue, int32 most);
 extern void wfi_store_return_task(const WfiTask *task, char kind,
