@@ -28,6 +28,20 @@ static const char find_sql[] =
 " FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"
 " WHERE e.extname = '" EXTENSION "'";
 
+/* of our task queue, and of this worker */
+static const char channels_sql[] =
+"SELECT %s.wf_channel('workflow', $1::text),"
+" %s.wf_channel('activity', $1::text),"
+" %s.wf_channel('worker', $2::text)";
+
+/*
+ * A run that somebody keeps locked must not keep the heartbeats of others
+ * from being sent in time.
+ */
+static const char lock_timeout_sql[] =
+"SELECT set_config('lock_timeout', '100ms', false)"
+" WHERE current_setting('lock_timeout') = '0'";
+
 /*
  * Notices are warnings about workflows that the replies' results tell, too.
  */
@@ -64,13 +78,14 @@ wfi_classify_error(const PGresult *result)
 		const char *prefix;		/* of the SQLSTATE */
 		WfiErrorClass class;
 	}			classes[] = {
-		{"WF005", WFI_ERROR_STALE},
+		{"WF003", WFI_ERROR_STALE}, /* the run is closed */
+		{"WF005", WFI_ERROR_STALE}, /* so is the task */
 		{"08", WFI_ERROR_RECONNECT},	/* connection */
 		{"25006", WFI_ERROR_RECONNECT}, /* the server became a standby */
 		{"57P", WFI_ERROR_RECONNECT},	/* shutdown */
 		{"40", WFI_ERROR_RETRY},	/* deadlock, serialization */
 		{"53", WFI_ERROR_RETRY},	/* out of something */
-		{"55P03", WFI_ERROR_RETRY}, /* lock_timeout */
+		{"55P03", WFI_ERROR_LOCKED},	/* lock_timeout */
 		{"57014", WFI_ERROR_RETRY}, /* canceled, statement_timeout */
 		{"58", WFI_ERROR_RETRY},	/* input or output failed */
 		{"WF002", WFI_ERROR_FATAL}, /* no such namespace */
@@ -117,6 +132,18 @@ wfi_reset_back_off(WfiConnection *connection)
 }
 
 /*
+ * Forgets the notifications about running activities.
+ */
+void
+wfi_clear_pushes(WfiConnection *connection)
+{
+	for (int i = 0; i < connection->npushes; i++)
+		free(connection->pushes[i]);
+	connection->npushes = 0;
+	connection->pushes_lost = false;
+}
+
+/*
  * Closes the connection, if there is one, and forgets the running statement.
  */
 void
@@ -131,12 +158,29 @@ wfi_disconnect(WfiConnection *connection)
 }
 
 /*
+ * Forgets the names of the channels.
+ */
+static void
+free_channels(WfiConnection *connection)
+{
+	for (int kind = 0; kind < WFI_KINDS; kind++)
+	{
+		free(connection->channels[kind]);
+		connection->channels[kind] = NULL;
+	}
+	free(connection->worker_channel);
+	connection->worker_channel = NULL;
+}
+
+/*
  * Closes the connection for good.
  */
 void
 wfi_connection_free(WfiConnection *connection)
 {
 	wfi_disconnect(connection);
+	wfi_clear_pushes(connection);
+	free_channels(connection);
 	free(connection->schema);
 	free(connection->namespace_name);
 	free(connection->last_error);
@@ -272,34 +316,67 @@ find_extension(WfiConnection *connection, const WfiOptions *options)
 }
 
 /*
- * Listens for work on our task queue.
+ * Listens on a channel.
+ */
+static WfiConnectResult
+listen_on(WfiConnection *connection, const char *channel)
+{
+	char	   *name = quote_name(connection->conn, channel);
+	char	   *sql = wfi_format("LISTEN %s", name);
+	PGresult   *result = PQexec(connection->conn, sql);
+
+	free(sql);
+	free(name);
+	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		return statement_failed(connection, result);
+	PQclear(result);
+	return WFI_CONNECT_OK;
+}
+
+/*
+ * Listens for the work we look for on our task queue, and for news about the
+ * activities we run.
  */
 static WfiConnectResult
 listen_to_queue(WfiConnection *connection, const WfiOptions *options)
 {
 	PGconn	   *conn = connection->conn;
+	const char *values[2];
+	WfiConnectResult outcome = WFI_CONNECT_OK;
 	PGresult   *result;
 	char	   *sql;
-	char	   *channel;
 
-	sql = wfi_format("SELECT %s.wf_channel('workflow', $1::text)",
+	values[0] = options->task_queue;
+	values[1] = options->identity;
+	sql = wfi_format(channels_sql, connection->schema, connection->schema,
 					 connection->schema);
-	result = PQexecParams(conn, sql, 1, NULL, &options->task_queue,
-						  NULL, NULL, 0);
+	result = PQexecParams(conn, sql, 2, NULL, values, NULL, NULL, 0);
 	free(sql);
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		return statement_failed(connection, result);
-	channel = quote_name(conn, PQgetvalue(result, 0, 0));
+	free_channels(connection);
+	for (int kind = 0; kind < WFI_KINDS; kind++)
+	{
+		if (options->slots[kind] > 0)
+			connection->channels[kind] = wfi_strdup(PQgetvalue(result, 0, kind));
+	}
+	if (options->slots[WFI_ACTIVITY] > 0)
+		connection->worker_channel = wfi_strdup(PQgetvalue(result, 0,
+														   WFI_KINDS));
 	PQclear(result);
 
-	sql = wfi_format("LISTEN %s", channel);
-	free(channel);
-	result = PQexec(conn, sql);
-	free(sql);
-	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+	for (int kind = 0; kind < WFI_KINDS && outcome == WFI_CONNECT_OK; kind++)
+	{
+		if (connection->channels[kind] != NULL)
+			outcome = listen_on(connection, connection->channels[kind]);
+	}
+	if (connection->worker_channel == NULL || outcome != WFI_CONNECT_OK)
+		return outcome;
+	result = PQexec(conn, lock_timeout_sql);
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		return statement_failed(connection, result);
 	PQclear(result);
-	return WFI_CONNECT_OK;
+	return listen_on(connection, connection->worker_channel);
 }
 
 /*
@@ -386,8 +463,20 @@ wfi_send(WfiConnection *connection, const char *sql, int nparams,
 }
 
 /*
- * Takes all notifications there are.  Their contents do not matter: any of
- * them means that a poll may find something.
+ * Keeps what was sent to this worker, in bounds.
+ */
+static void
+keep_push(WfiConnection *connection, const char *payload)
+{
+	if (connection->npushes < WFI_MAX_PUSHES)
+		connection->pushes[connection->npushes++] = wfi_strdup(payload);
+	else
+		connection->pushes_lost = true;
+}
+
+/*
+ * Takes all notifications there are.  Those of a task queue mean that a poll
+ * may find something, whatever they contain.
  */
 static void
 take_notifications(WfiConnection *connection)
@@ -396,7 +485,15 @@ take_notifications(WfiConnection *connection)
 
 	while ((notify = PQnotifies(connection->conn)) != NULL)
 	{
-		connection->notified = true;
+		if (connection->worker_channel != NULL &&
+			strcmp(notify->relname, connection->worker_channel) == 0)
+			keep_push(connection, notify->extra);
+		for (int kind = 0; kind < WFI_KINDS; kind++)
+		{
+			if (connection->channels[kind] != NULL &&
+				strcmp(notify->relname, connection->channels[kind]) == 0)
+				connection->notified[kind] = true;
+		}
 		PQfreemem(notify);
 	}
 }

@@ -1,14 +1,9 @@
 /*
  * loop.c
- *	  What to do next: poll, start commands, send replies, stop.
+ *	  Waiting, and serving what becomes ready: commands, signals, the server.
  *
- * There is one statement under way at a time.  Replies go before polls, since
- * others wait for them.  A poll asks for as many tasks as there are free
- * slots; it is due at once after a notification, after a finished task, and
- * as long as polls find something, else after the poll interval.
- *
- * A first signal to stop ends polling: what runs may finish and is replied.
- * A second one ends the commands.
+ * A first signal to stop ends polling: what runs may finish and is replied,
+ * and activities go on heartbeating.  A second one ends the commands.
  */
 #include "wf_worker.h"
 
@@ -18,27 +13,17 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 /* the poll set: signals, the connection, then the slots' pipes */
 #define FD_SIGNALS			0
 #define FD_CONNECTION		1
 #define FD_PROCESSES		2
-
-typedef struct Worker
-{
-	const WfiOptions *options;
-	WfiConnection connection;
-	WfiTask    *tasks;			/* max_concurrent slots */
-	WfiTask    *replying;		/* whose reply is under way; NULL: a poll */
-	struct pollfd *fds;
-	bool		poll_now;
-	WfiTime		next_poll;		/* at the latest */
-	bool		stopping;		/* no more polls */
-	bool		ending;			/* no more replies, commands have to end */
-	int			exit_code;
-} Worker;
 
 /* written by signal handlers */
 static volatile sig_atomic_t stop_signals = 0;
@@ -94,12 +79,12 @@ set_up_signals(void)
 /*
  * Number of slots in a state.
  */
-static int
-count_tasks(const Worker *worker, WfiTaskState state)
+int
+wfi_count_tasks(const WfiWorker *worker, WfiTaskState state)
 {
 	int			count = 0;
 
-	for (int i = 0; i < worker->options->max_concurrent; i++)
+	for (int i = 0; i < worker->ntasks; i++)
 	{
 		if (worker->tasks[i].state == state)
 			count++;
@@ -108,68 +93,28 @@ count_tasks(const Worker *worker, WfiTaskState state)
 }
 
 /*
- * A free slot, NULL if all are taken.
+ * Gives a task's slot back, which is a reason to poll: for another task of
+ * its kind, and, unless we wait for work anyway, for any that the reply made.
  */
-static WfiTask *
-find_free_slot(const Worker *worker)
+void
+wfi_release_task(WfiWorker *worker, WfiTask *task)
 {
-	for (int i = 0; i < worker->options->max_concurrent; i++)
-	{
-		if (worker->tasks[i].state == WFI_TASK_FREE)
-			return &worker->tasks[i];
-	}
-	return NULL;
-}
-
-/*
- * The task that has waited longest for its reply to be sent, or NULL.
- */
-static WfiTask *
-find_finished_task(const Worker *worker)
-{
-	WfiTask    *oldest = NULL;
-
-	for (int i = 0; i < worker->options->max_concurrent; i++)
-	{
-		WfiTask    *task = &worker->tasks[i];
-
-		if (task->state == WFI_TASK_FINISHED &&
-			(oldest == NULL || task->finish_number < oldest->finish_number))
-			oldest = task;
-	}
-	return oldest;
-}
-
-/*
- * Gives a task's slot back, which is a reason to poll.
- */
-static void
-release_task(Worker *worker, WfiTask *task)
-{
+	worker->poll_now[task->kind] = true;
+	for (int kind = 0; kind < WFI_KINDS; kind++)
+		worker->poll_now[kind] |= worker->options->exit_when_empty;
 	wfi_task_free(task);
-	worker->poll_now = true;
-}
-
-/*
- * Stops as after a signal, but the program will have failed.
- */
-static void
-give_up(Worker *worker)
-{
-	worker->stopping = true;
-	worker->exit_code = EXIT_FAILURE;
 }
 
 /*
  * Makes all commands end; nothing is replied any more.
  */
-static void
-end_commands(Worker *worker)
+void
+wfi_end_commands(WfiWorker *worker)
 {
 	worker->stopping = true;
 	worker->ending = true;
 	worker->exit_code = EXIT_FAILURE;
-	for (int i = 0; i < worker->options->max_concurrent; i++)
+	for (int i = 0; i < worker->ntasks; i++)
 	{
 		if (worker->tasks[i].state == WFI_TASK_RUNNING)
 			wfi_process_ask_to_end(&worker->tasks[i].process);
@@ -177,226 +122,18 @@ end_commands(Worker *worker)
 }
 
 /*
- * Puts the fallback poll at the poll interval from now, a quarter more or
- * less, so that workers started together do not stay together.
- */
-static void
-plan_next_poll(Worker *worker)
-{
-	double		factor = 0.75 + 0.5 * ((double) random() / 2147483647.0);
-
-	worker->next_poll = wfi_now() +
-		(WfiTime) ((double) worker->options->poll_interval * factor) + 1;
-}
-
-/*
- * Handles an error of a statement that the statement itself did not cause.
- * Unless this makes us stop, the caller's state is such that the statement
- * will be sent again, later.
- */
-static void
-handle_error(Worker *worker, const char *what, const PGresult *result,
-			 WfiErrorClass class)
-{
-	WfiConnection *connection = &worker->connection;
-
-	wfi_log(class == WFI_ERROR_FATAL ? WFI_LOG_ERROR : WFI_LOG_WARNING,
-			"%s failed: %s", what, wfi_error_message(result));
-	if (class == WFI_ERROR_FATAL)
-		give_up(worker);
-	else if (class == WFI_ERROR_RECONNECT)
-		wfi_disconnect(connection);
-	wfi_back_off(connection);
-}
-
-/*
- * A poll has ended: starts the commands of the tasks it brought.
- */
-static void
-handle_poll_result(Worker *worker, const PGresult *result)
-{
-	int			ntasks = PQntuples(result);
-
-	plan_next_poll(worker);
-	if (PQresultStatus(result) != PGRES_TUPLES_OK)
-	{
-		handle_error(worker, "poll", result, wfi_classify_error(result));
-		worker->poll_now = true;
-		return;
-	}
-	wfi_reset_back_off(&worker->connection);
-	for (int row = 0; row < ntasks; row++)
-	{
-		WfiTask    *task = find_free_slot(worker);
-
-		if (task == NULL)
-			break;				/* cannot happen, we asked for fewer */
-		wfi_task_start(task, worker->options, &worker->connection, result,
-					   row);
-		if (task->state == WFI_TASK_FINISHED && !wfi_task_needs_reply(task))
-			release_task(worker, task);
-	}
-	if (ntasks > 0)
-		worker->poll_now = true;
-	else if (worker->options->exit_when_empty && !worker->poll_now &&
-			 count_tasks(worker, WFI_TASK_FREE) == worker->options->max_concurrent)
-		worker->stopping = true;
-}
-
-/*
- * The reply for a task has been answered.
- */
-static void
-handle_reply_result(Worker *worker, WfiTask *task, const PGresult *result)
-{
-	WfiErrorClass class;
-
-	if (PQresultStatus(result) == PGRES_TUPLES_OK)
-	{
-		wfi_reset_back_off(&worker->connection);
-		wfi_task_log_reply(task, result);
-		release_task(worker, task);
-		return;
-	}
-
-	class = wfi_classify_error(result);
-	switch (class)
-	{
-		case WFI_ERROR_STALE:
-			wfi_log(WFI_LOG_WARNING,
-					"reply for workflow \"%s\", run %s, attempt %d, came too late: %s",
-					task->workflow_id, task->run_id, task->attempt,
-					wfi_error_message(result));
-			release_task(worker, task);
-			break;
-		case WFI_ERROR_REFUSED:
-			if (task->failure == NULL)
-			{
-				wfi_task_refused(task, result);
-				if (wfi_task_needs_reply(task))
-					break;
-			}
-			else
-				wfi_log(WFI_LOG_WARNING,
-						"failure of workflow \"%s\", run %s, attempt %d, was not accepted: %s",
-						task->workflow_id, task->run_id, task->attempt,
-						wfi_error_message(result));
-			release_task(worker, task);
-			break;
-		case WFI_ERROR_FATAL:
-			release_task(worker, task);
-			handle_error(worker, "reply", result, class);
-			break;
-		case WFI_ERROR_RETRY:
-		case WFI_ERROR_RECONNECT:
-			handle_error(worker, "reply", result, class);
-			break;
-	}
-}
-
-/*
- * Connects again.  A server that has changed so that we cannot work with it
- * ends everything.
- */
-static void
-reconnect(Worker *worker)
-{
-	switch (wfi_connect(&worker->connection, worker->options))
-	{
-		case WFI_CONNECT_OK:
-			worker->poll_now = true;
-			break;
-		case WFI_CONNECT_RETRY:
-			break;
-		case WFI_CONNECT_FATAL:
-			end_commands(worker);
-			break;
-	}
-}
-
-/*
- * When to send the next statement, or to connect, if nothing else happens.
- */
-static WfiTime
-statement_due(const Worker *worker)
-{
-	const WfiConnection *connection = &worker->connection;
-	WfiTime		due;
-
-	if (worker->ending || connection->busy)
-		return WFI_NEVER;
-	if (connection->conn == NULL || find_finished_task(worker) != NULL)
-		return connection->retry_time;
-	if (worker->stopping || find_free_slot(worker) == NULL)
-		return WFI_NEVER;
-	due = worker->poll_now ? 0 : worker->next_poll;
-	return due > connection->retry_time ? due : connection->retry_time;
-}
-
-/*
- * Sends the next statement, or connects, when it is time to.
- */
-static void
-advance_connection(Worker *worker)
-{
-	WfiConnection *connection = &worker->connection;
-	WfiTask    *task;
-
-	if (statement_due(worker) > wfi_now())
-		return;
-	if (connection->conn == NULL)
-		reconnect(worker);
-	if (statement_due(worker) > wfi_now())
-		return;
-
-	task = find_finished_task(worker);
-	if (task != NULL)
-	{
-		if (wfi_task_send_reply(task, worker->options, connection))
-			worker->replying = task;
-	}
-	else
-	{
-		worker->poll_now = false;
-		wfi_send_poll(connection, worker->options,
-					  count_tasks(worker, WFI_TASK_FREE));
-	}
-}
-
-/*
- * The connection's socket is ready.
- */
-static void
-serve_connection(Worker *worker)
-{
-	WfiConnection *connection = &worker->connection;
-	PGresult   *result = wfi_receive(connection);
-	WfiTask    *task = worker->replying;
-
-	if (connection->notified)
-	{
-		connection->notified = false;
-		worker->poll_now = true;
-	}
-	if (!connection->busy)
-		worker->replying = NULL;
-	if (result == NULL)
-		return;
-	if (task != NULL)
-		handle_reply_result(worker, task, result);
-	else
-		handle_poll_result(worker, result);
-	PQclear(result);
-}
-
-/*
  * Looks after one running command.
  */
 static void
-serve_process(Worker *worker, WfiTask *task, const struct pollfd *fds)
+serve_process(WfiWorker *worker, WfiTask *task, const struct pollfd *fds)
 {
+	bool		ended;
+
 	wfi_process_io(&task->process, fds);
-	if (!wfi_process_reap(&task->process))
+	ended = wfi_process_reap(&task->process);
+	if (task->kind == WFI_ACTIVITY)
+		wfi_activity_take_details(task, &worker->connection);
+	if (!ended)
 		wfi_process_enforce(&task->process, wfi_now());
 	else if (worker->ending)
 		wfi_task_free(task);
@@ -404,7 +141,33 @@ serve_process(Worker *worker, WfiTask *task, const struct pollfd *fds)
 	{
 		wfi_task_ended(task);
 		if (!wfi_task_needs_reply(task))
-			release_task(worker, task);
+			wfi_release_task(worker, task);
+	}
+}
+
+/*
+ * Waits for processes that became our children when the command that had
+ * started them ended.  That of a command itself is left to serve_process().
+ */
+static void
+reap_orphans(const WfiWorker *worker)
+{
+	for (;;)
+	{
+		siginfo_t	info;
+
+		info.si_pid = 0;
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+			info.si_pid == 0)
+			return;
+		for (int i = 0; i < worker->ntasks; i++)
+		{
+			const WfiProcess *process = &worker->tasks[i].process;
+
+			if (process->pid == info.si_pid && !process->exited)
+				return;			/* its signal wakes us again */
+		}
+		waitpid(info.si_pid, NULL, WNOHANG);
 	}
 }
 
@@ -412,7 +175,7 @@ serve_process(Worker *worker, WfiTask *task, const struct pollfd *fds)
  * Acts on signals to stop.
  */
 static void
-serve_signals(Worker *worker)
+serve_signals(WfiWorker *worker)
 {
 	char		buffer[64];
 
@@ -421,14 +184,14 @@ serve_signals(Worker *worker)
 	if (stop_signals > 0 && !worker->stopping)
 	{
 		wfi_log(WFI_LOG_INFO, "stopping, commands still running: %d",
-				count_tasks(worker, WFI_TASK_RUNNING));
+				wfi_count_tasks(worker, WFI_TASK_RUNNING));
 		worker->stopping = true;
 	}
 	if (stop_signals > 1 && !worker->ending)
 	{
 		wfi_log(WFI_LOG_WARNING, "ending %d running commands",
-				count_tasks(worker, WFI_TASK_RUNNING));
-		end_commands(worker);
+				wfi_count_tasks(worker, WFI_TASK_RUNNING));
+		wfi_end_commands(worker);
 	}
 }
 
@@ -436,12 +199,10 @@ serve_signals(Worker *worker)
  * Sleeps until something happens, or has to, and does what that asks for.
  */
 static void
-wait_and_serve(Worker *worker)
+wait_and_serve(WfiWorker *worker, struct pollfd *fds)
 {
-	int			max_concurrent = worker->options->max_concurrent;
-	int			nfds = FD_PROCESSES + max_concurrent * WFI_PROCESS_FDS;
-	struct pollfd *fds = worker->fds;
-	WfiTime		due = statement_due(worker);
+	int			nfds = FD_PROCESSES + worker->ntasks * WFI_PROCESS_FDS;
+	WfiTime		due = wfi_statement_due(worker);
 	int			timeout = -1;
 
 	fds[FD_SIGNALS].fd = signal_pipe[0];
@@ -453,15 +214,15 @@ wait_and_serve(Worker *worker)
 		fds[FD_CONNECTION].events =
 			wfi_connection_events(&worker->connection);
 	}
-	for (int i = 0; i < max_concurrent; i++)
+	for (int i = 0; i < worker->ntasks; i++)
 	{
-		WfiProcess *process = &worker->tasks[i].process;
+		const WfiProcess *process = &worker->tasks[i].process;
+		WfiTime		wakeup = wfi_process_wakeup(process);
 
 		wfi_process_poll_set(process,
 							 &fds[FD_PROCESSES + i * WFI_PROCESS_FDS]);
-		if (worker->tasks[i].state == WFI_TASK_RUNNING &&
-			process->deadline < due)
-			due = process->deadline;
+		if (wakeup < due)
+			due = wakeup;
 	}
 	if (due != WFI_NEVER)
 	{
@@ -481,54 +242,59 @@ wait_and_serve(Worker *worker)
 	}
 
 	serve_signals(worker);
-	for (int i = 0; i < max_concurrent; i++)
+	for (int i = 0; i < worker->ntasks; i++)
 	{
 		if (worker->tasks[i].state == WFI_TASK_RUNNING)
 			serve_process(worker, &worker->tasks[i],
 						  &fds[FD_PROCESSES + i * WFI_PROCESS_FDS]);
 	}
+	reap_orphans(worker);
 	if (fds[FD_CONNECTION].revents != 0)
-		serve_connection(worker);
+		wfi_serve_connection(worker);
 }
 
 /*
  * Has the worker stopped, with nothing left to do?
  */
 static bool
-is_done(const Worker *worker)
+is_done(const WfiWorker *worker)
 {
 	if (worker->ending)
-		return count_tasks(worker, WFI_TASK_RUNNING) == 0;
+		return wfi_count_tasks(worker, WFI_TASK_RUNNING) == 0;
 	return worker->stopping && !worker->connection.busy &&
-		count_tasks(worker, WFI_TASK_FREE) == worker->options->max_concurrent;
+		wfi_count_tasks(worker, WFI_TASK_FREE) == worker->ntasks;
 }
 
 /*
  * Works until told to stop.
  */
 static void
-loop(Worker *worker)
+loop(WfiWorker *worker)
 {
-	size_t		slots = (size_t) worker->options->max_concurrent;
-	size_t		nfds = FD_PROCESSES + slots * WFI_PROCESS_FDS;
+	const int  *slots = worker->options->slots;
+	size_t		ntasks = (size_t) (slots[WFI_WORKFLOW] + slots[WFI_ACTIVITY]);
+	size_t		nfds = FD_PROCESSES + ntasks * WFI_PROCESS_FDS;
+	struct pollfd *fds;
 
-	worker->tasks = wfi_malloc(slots * sizeof(WfiTask));
-	for (size_t i = 0; i < slots; i++)
-		wfi_task_init(&worker->tasks[i]);
-	worker->fds = wfi_malloc(nfds * sizeof(struct pollfd));
-	memset(worker->fds, 0, nfds * sizeof(struct pollfd));
+	worker->ntasks = (int) ntasks;
+	worker->tasks = wfi_malloc(ntasks * sizeof(WfiTask));
+	for (int i = 0; i < worker->ntasks; i++)
+		wfi_task_init(&worker->tasks[i],
+					  i < slots[WFI_WORKFLOW] ? WFI_WORKFLOW : WFI_ACTIVITY);
+	fds = wfi_malloc(nfds * sizeof(struct pollfd));
+	memset(fds, 0, nfds * sizeof(struct pollfd));
 
 	while (!is_done(worker))
 	{
-		advance_connection(worker);
+		wfi_advance_connection(worker);
 		if (!is_done(worker))
-			wait_and_serve(worker);
+			wait_and_serve(worker, fds);
 	}
 
-	for (size_t i = 0; i < slots; i++)
+	for (int i = 0; i < worker->ntasks; i++)
 		wfi_task_free(&worker->tasks[i]);
 	free(worker->tasks);
-	free(worker->fds);
+	free(fds);
 	wfi_log(WFI_LOG_INFO, "stopped");
 }
 
@@ -538,13 +304,29 @@ loop(Worker *worker)
 int
 wfi_run(const WfiOptions *options)
 {
-	Worker		worker;
+	WfiWorker	worker;
 
 	memset(&worker, 0, sizeof(worker));
 	worker.options = options;
 	worker.exit_code = EXIT_FAILURE;
-	worker.poll_now = true;
+	for (int kind = 0; kind < WFI_KINDS; kind++)
+		worker.poll_now[kind] = true;
 	srandom((unsigned int) getpid() ^ (unsigned int) time(NULL));
+
+	if (!wfi_guard_start())
+	{
+		wfi_log(WFI_LOG_ERROR, "could not start guard process: %s",
+				strerror(errno));
+		return EXIT_FAILURE;
+	}
+
+	/*
+	 * What commands leave behind becomes ours, not of process 1: that may not
+	 * wait for it, and then a group would never seem to end.
+	 */
+#ifdef PR_SET_CHILD_SUBREAPER
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+#endif
 
 	/* nothing runs yet: signals may just end us while we connect */
 	if (wfi_connect(&worker.connection, options) == WFI_CONNECT_OK)

@@ -32,9 +32,9 @@ open_standard_descriptors(void)
  * Raises the limit on open files as far as this many commands need.
  */
 static bool
-allow_open_files(int max_concurrent)
+allow_open_files(int max_commands)
 {
-	rlim_t		needed = (rlim_t) max_concurrent * WFI_PROCESS_FDS + OTHER_FDS;
+	rlim_t		needed = (rlim_t) max_commands * WFI_PROCESS_FDS + OTHER_FDS;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
@@ -47,8 +47,8 @@ allow_open_files(int max_concurrent)
 			return true;
 	}
 	fprintf(stderr,
-			"%s: error: --max-concurrent=%d needs %lu open files, the system allows %lu\n",
-			wfi_progname, max_concurrent, (unsigned long) needed,
+			"%s: error: %d commands at once need %lu open files, the system allows %lu\n",
+			wfi_progname, max_commands, (unsigned long) needed,
 			(unsigned long) limit.rlim_max);
 	return false;
 }
@@ -63,7 +63,8 @@ main(int argc, char **argv)
 	wfi_progname = slash != NULL ? slash + 1 : argv[0];
 	open_standard_descriptors();
 	wfi_parse_options(&options, argc, argv);
-	if (!allow_open_files(options.max_concurrent))
+	if (!allow_open_files(options.slots[WFI_WORKFLOW] +
+						  options.slots[WFI_ACTIVITY]))
 		return EXIT_FAILURE;
 
 	status = wfi_run(&options);

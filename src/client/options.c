@@ -22,10 +22,13 @@ enum
 {
 	OPT_TASK_QUEUE = 1000,
 	OPT_WORKFLOW,
+	OPT_ACTIVITY,
 	OPT_NAMESPACE,
 	OPT_IDENTITY,
 	OPT_POLL_INTERVAL,
 	OPT_MAX_CONCURRENT,
+	OPT_MAX_ACTIVITIES,
+	OPT_GRACE_PERIOD,
 	OPT_TASK_TIMEOUT,
 	OPT_EXIT_WHEN_EMPTY,
 	OPT_HELP
@@ -34,10 +37,13 @@ enum
 static const struct option long_options[] = {
 	{"task-queue", required_argument, NULL, OPT_TASK_QUEUE},
 	{"workflow", required_argument, NULL, OPT_WORKFLOW},
+	{"activity", required_argument, NULL, OPT_ACTIVITY},
 	{"namespace", required_argument, NULL, OPT_NAMESPACE},
 	{"identity", required_argument, NULL, OPT_IDENTITY},
 	{"poll-interval", required_argument, NULL, OPT_POLL_INTERVAL},
 	{"max-concurrent", required_argument, NULL, OPT_MAX_CONCURRENT},
+	{"max-activities", required_argument, NULL, OPT_MAX_ACTIVITIES},
+	{"grace-period", required_argument, NULL, OPT_GRACE_PERIOD},
 	{"task-timeout", required_argument, NULL, OPT_TASK_TIMEOUT},
 	{"exit-when-empty", no_argument, NULL, OPT_EXIT_WHEN_EMPTY},
 	{"verbose", no_argument, NULL, 'v'},
@@ -58,21 +64,29 @@ static void usage_error(const char *fmt,...) WFI_PRINTF(1, 2) WFI_NORETURN;
 static void
 print_help(void)
 {
-	printf("%s runs workflow tasks of a PostgreSQL database as processes.\n\n",
+	printf("%s runs workflow tasks and activities of a PostgreSQL database as processes.\n\n",
 		   wfi_progname);
 	printf("Usage:\n");
-	printf("  %s [OPTION]... --task-queue=QUEUE --workflow=TYPE=COMMAND...\n",
+	printf("  %s [OPTION]... --task-queue=QUEUE --workflow=TYPE=COMMAND...\n"
+		   "            --activity=TYPE=COMMAND...\n",
 		   wfi_progname);
 	printf("\nTasks:\n");
 	printf("  --task-queue=QUEUE       task queue to take tasks from\n");
 	printf("  --workflow=TYPE=COMMAND  shell command for workflow tasks of this type;\n"
 		   "                           may be repeated for other types\n");
+	printf("  --activity=TYPE=COMMAND  shell command for activities of this type;\n"
+		   "                           may be repeated for other types\n");
 	printf("  --namespace=NAME         namespace (default: the server's setting\n"
 		   "                           workflow_interrupt.namespace)\n");
 	printf("  --identity=NAME          this worker's name in histories (default: pid@host)\n");
-	printf("  --max-concurrent=NUM     commands that may run at once (default: 4)\n");
-	printf("  --task-timeout=SECONDS   end a command that runs longer (default: 600;\n"
-		   "                           0 for no limit)\n");
+	printf("  --max-concurrent=NUM     commands of workflows, and of activities, that may\n"
+		   "                           run at once (default: 4)\n");
+	printf("  --max-activities=NUM     the same for activities alone (default: as\n"
+		   "                           --max-concurrent)\n");
+	printf("  --task-timeout=SECONDS   end a workflow's command that runs longer (default:\n"
+		   "                           600; 0 for no limit)\n");
+	printf("  --grace-period=SECONDS   what a canceled activity's command gets between\n"
+		   "                           SIGTERM and SIGKILL (default: 10)\n");
 	printf("  --poll-interval=SECONDS  look for tasks at least this often, even without\n"
 		   "                           a notification (default: 5)\n");
 	printf("  --exit-when-empty        end when no task is left, instead of waiting\n");
@@ -85,8 +99,10 @@ print_help(void)
 	printf("  -v, --verbose            log every task\n");
 	printf("  -V, --version            output version information, then exit\n");
 	printf("  -?, --help               show this help, then exit\n");
-	printf("\nCommands get the task as one JSON object on standard input and write the\n"
-		   "workflow commands as a JSON array to standard output.\n");
+	printf("\nA workflow's command gets the task as one JSON object on standard input and\n"
+		   "writes workflow commands as a JSON array to standard output.  An activity's\n"
+		   "command gets the input, writes the result, and details of its progress, one\n"
+		   "line each, to descriptor 3.\n");
 }
 
 /*
@@ -127,7 +143,7 @@ parse_seconds(const char *option, const char *value, bool zero_ok)
 }
 
 /*
- * The value of --max-concurrent.
+ * The value of an option that takes a number of commands.
  */
 static int
 parse_count(const char *option, const char *value)
@@ -213,6 +229,9 @@ apply_option(WfiOptions *options, int option)
 		case OPT_WORKFLOW:
 			add_handler(options, WFI_WORKFLOW, "--workflow", optarg);
 			break;
+		case OPT_ACTIVITY:
+			add_handler(options, WFI_ACTIVITY, "--activity", optarg);
+			break;
 		case OPT_NAMESPACE:
 			options->namespace_name = parse_name("--namespace", optarg);
 			break;
@@ -225,7 +244,16 @@ apply_option(WfiOptions *options, int option)
 												   false);
 			break;
 		case OPT_MAX_CONCURRENT:
-			options->max_concurrent = parse_count("--max-concurrent", optarg);
+			options->slots[WFI_WORKFLOW] = parse_count("--max-concurrent",
+													   optarg);
+			break;
+		case OPT_MAX_ACTIVITIES:
+			options->slots[WFI_ACTIVITY] = parse_count("--max-activities",
+													   optarg);
+			break;
+		case OPT_GRACE_PERIOD:
+			options->grace_period = parse_seconds("--grace-period", optarg,
+												  true);
 			break;
 		case OPT_TASK_TIMEOUT:
 			options->task_timeout = parse_seconds("--task-timeout", optarg,
@@ -265,6 +293,20 @@ apply_option(WfiOptions *options, int option)
 }
 
 /*
+ * Is there a command for anything of this kind?
+ */
+static bool
+has_handler(const WfiOptions *options, WfiKind kind)
+{
+	for (int i = 0; i < options->nhandlers; i++)
+	{
+		if (options->handlers[i].kind == kind)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Fills *options from the command line.  Does not return when the command
  * line is wrong or asks for help or the version.
  */
@@ -284,7 +326,8 @@ wfi_parse_options(WfiOptions *options, int argc, char **argv)
 	options->identity = default_identity();
 	options->poll_interval = 5000;
 	options->task_timeout = 600000;
-	options->max_concurrent = 4;
+	options->grace_period = 10000;
+	options->slots[WFI_WORKFLOW] = 4;
 
 	while ((option = getopt_long(argc, argv, "d:h:p:U:vV", long_options,
 								 NULL)) != -1)
@@ -296,7 +339,15 @@ wfi_parse_options(WfiOptions *options, int argc, char **argv)
 	if (options->task_queue == NULL)
 		usage_error("no task queue specified");
 	if (options->nhandlers == 0)
-		usage_error("no workflow type specified");
+		usage_error("no workflow type or activity type specified");
+
+	if (options->slots[WFI_ACTIVITY] == 0)
+		options->slots[WFI_ACTIVITY] = options->slots[WFI_WORKFLOW];
+	for (int kind = 0; kind < WFI_KINDS; kind++)
+	{
+		if (!has_handler(options, (WfiKind) kind))
+			options->slots[kind] = 0;
+	}
 }
 
 /*
