@@ -155,9 +155,9 @@ SELECT attributes ->> 'cause' FROM wf.event WHERE run_id IN (run_id_of('which'),
 -- Not offered yet.
 SELECT new_polled('later');
 SELECT split_part(c, ' ', 1), raises(format('SELECT reply(''later'', %L)', jsonb_build_array(jsonb_build_object('command_type', c))))
-	FROM unnest(ARRAY['ScheduleActivityTask', 'RequestCancelActivityTask', 'ContinueAsNewWorkflowExecution',
+	FROM unnest(ARRAY['ContinueAsNewWorkflowExecution',
 		'StartChildWorkflowExecution', 'RequestCancelExternalWorkflowExecution', 'SignalExternalWorkflowExecution']) c;
-SELECT raises($$SELECT reply('later', '[{"command_type": "RecordMarker", "marker_name": "m"}, {"command_type": "ScheduleActivityTask"}]')$$);
+SELECT raises($$SELECT reply('later', '[{"command_type": "RecordMarker", "marker_name": "m"}, {"command_type": "StartChildWorkflowExecution"}]')$$);
 
 -- Not commands at all: an error, and the task goes on.
 SELECT raises($$SELECT reply('later', NULL)$$);

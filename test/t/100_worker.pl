@@ -26,7 +26,7 @@ program_options_handling_ok($program);
 
 my @usage_errors = (
 	[ 'no queue', ['--workflow=t=true'], qr/no task queue specified/ ],
-	[ 'no type', ['--task-queue=q'], qr/no workflow type specified/ ],
+	[ 'no type', ['--task-queue=q'], qr/no workflow type or activity type specified/ ],
 	[ 'empty queue', ['--task-queue='], qr/--task-queue must not be empty/ ],
 	[ 'no command', ['--workflow=t'], qr/needs TYPE=COMMAND, got "t"/ ],
 	[ 'empty command', ['--workflow=t= '], qr/no command after "="/ ],
