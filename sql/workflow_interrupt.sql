@@ -184,7 +184,7 @@ COMMENT ON COLUMN wf.execution.previous_started_event_id IS 'WorkflowTaskStarted
 COMMENT ON COLUMN wf.execution.task_scheduled_time IS 'when the pending workflow task was scheduled';
 COMMENT ON COLUMN wf.execution.task_original_scheduled_time IS 'when the first of a row of heartbeating workflow tasks was scheduled';
 COMMENT ON COLUMN wf.execution.task_started_time IS 'when the pending workflow task was started';
-COMMENT ON COLUMN wf.execution.task_token IS 'secret part of the token of the started workflow task';
+COMMENT ON COLUMN wf.execution.task_token IS 'hash of the secret part of the token of the started workflow task';
 COMMENT ON COLUMN wf.execution.task_attempt IS 'attempt of the pending or next workflow task; above 1 it is not in history until it completes';
 COMMENT ON COLUMN wf.execution.signal_count IS 'signals recorded so far';
 COMMENT ON COLUMN wf.execution.buffered_count IS 'events in wf.buffered_event';
@@ -312,7 +312,7 @@ COMMENT ON COLUMN wf.activity.scheduled_time IS 'when the current attempt is or 
 COMMENT ON COLUMN wf.activity.started_time IS 'when a worker took the current attempt; NULL while none has';
 COMMENT ON COLUMN wf.activity.last_heartbeat_time IS 'when it was last heard of';
 COMMENT ON COLUMN wf.activity.cancel_requested_event_id IS 'its ActivityTaskCancelRequested event; 0 for none';
-COMMENT ON COLUMN wf.activity.token IS 'secret part of the token of the current attempt';
+COMMENT ON COLUMN wf.activity.token IS 'hash of the secret part of the token of the current attempt';
 COMMENT ON COLUMN wf.activity.dispatched IS 'the current attempt is or was in a queue';
 COMMENT ON COLUMN wf.activity.cancel_requested IS 'the workflow asked to cancel it';
 COMMENT ON COLUMN wf.activity.paused IS 'an operator paused it';

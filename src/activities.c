@@ -226,7 +226,8 @@ void
 wfi_activity_start(WfiRun *run, WfiActivity *activity, const char *identity)
 {
 	activity->started_time = run->now;
-	wfi_random_uuid(&activity->token);
+	wfi_random_uuid(&activity->secret);
+	wfi_hash_secret(&activity->secret, &activity->token);
 	activity->identity = pstrdup(identity);
 	activity->last_worker_identity = activity->identity;
 	activity->changed = true;

@@ -57,7 +57,7 @@ emit_activity(ReturnSetInfo *rsinfo, const WfiRun *run,
 	token.scheduled_event_id = activity->scheduled_event_id;
 	token.started_event_id = 0;
 	token.attempt = activity->attempt;
-	token.secret = activity->token;
+	token.secret = activity->secret;
 
 	values[0] = CStringGetTextDatum(wfi_token_text(&token));
 	values[1] = CStringGetTextDatum(run->workflow_id);
@@ -146,7 +146,7 @@ lock_by_token(const WfiToken *token, WfiActivity **activity)
 	if (*activity == NULL || !wfi_activity_started(*activity) ||
 		(*activity)->attempt != token->attempt ||
 		token->started_event_id != 0 ||
-		!wfi_uuid_equal(&(*activity)->token, &token->secret))
+		!wfi_uuid_equal(&(*activity)->token, &token->hash))
 		error_activity("It is finished, or in another attempt.");
 	return run;
 }
@@ -301,7 +301,7 @@ wfi_heartbeat(PG_FUNCTION_ARGS)
 		wfi_store_heartbeat(&token, now, details, identity,
 							&cancel_requested, &paused, &was_reset);
 	if (done)
-		wfi_heartbeat_stored(&token.secret, now);
+		wfi_heartbeat_stored(&token.hash, now);
 	else
 	{
 		/* not so simple: find out what is the matter */

@@ -43,7 +43,7 @@
 
 typedef struct SlotKey
 {
-	pg_uuid_t	token;			/* secret part of the attempt's token */
+	pg_uuid_t	token;			/* hash of the secret in the attempt's token */
 	Oid			database;
 } SlotKey;						/* hashed as bytes: no padding */
 
@@ -317,7 +317,7 @@ wfi_heartbeat_record(const WfiToken *token, TimestampTz now,
 		(identity != NULL && strlen(identity) >= IDENTITY_SIZE))
 		return false;
 	LWLockAcquire(heartbeat_lock, LW_SHARED);
-	slot = find_slot(&token->secret);
+	slot = find_slot(&token->hash);
 	if (slot != NULL &&
 		(slot->attempt != token->attempt || slot->shard != token->shard ||
 		 token->started_event_id != 0 ||
@@ -468,13 +468,13 @@ wfi_heartbeat_flush(void)
 		token.scheduled_event_id = slot->scheduled_event_id;
 		token.started_event_id = 0;
 		token.attempt = slot->attempt;
-		token.secret = slot->key.token;
+		token.hash = slot->key.token;
 		wfi_store_heartbeat(&token, slot->time,
 							slot->details_length > 0 ?
 							(const Jsonb *) slot->details : NULL,
 							slot->identity[0] != '\0' ? slot->identity : NULL,
 							&ignored, &ignored, &ignored);
-		wfi_heartbeat_stored(&token.secret, slot->time);
+		wfi_heartbeat_stored(&token.hash, slot->time);
 	}
 	wfi_store_end();
 	return n;

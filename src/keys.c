@@ -7,7 +7,8 @@
  */
 #include "postgres.h"
 
-#include "mb/pg_wchar.h"
+#include "common/cryptohash.h"
+#include "common/sha2.h"
 #include "utils/builtins.h"
 
 #include "workflow_interrupt.h"
@@ -88,6 +89,26 @@ wfi_new_run_id(pg_uuid_t *uuid, TimestampTz now)
 	for (int i = 0; i < 6; i++)
 		uuid->data[i] = (unsigned char) (ms >> (8 * (5 - i)));
 	uuid->data[6] = (uuid->data[6] & 0x0f) | 0x70;
+}
+
+/*
+ * What the tables keep of a token's secret: whoever reads them cannot make the
+ * token from it.
+ */
+void
+wfi_hash_secret(const pg_uuid_t *secret, pg_uuid_t *hash)
+{
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
+
+	if (context == NULL || pg_cryptohash_init(context) < 0 ||
+		pg_cryptohash_update(context, secret->data, UUID_LEN) < 0 ||
+		pg_cryptohash_final(context, digest, sizeof(digest)) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not compute a hash")));
+	pg_cryptohash_free(context);
+	memcpy(hash->data, digest, UUID_LEN);
 }
 
 /* The usual text form of a UUID, palloc'd. */
@@ -192,6 +213,7 @@ wfi_token_parse(const char *string, char kind, WfiToken *token)
 		parse_uuid(&p, &token->secret) && *p == '\0')
 	{
 		token->kind = kind;
+		wfi_hash_secret(&token->secret, &token->hash);
 		token->shard = (int32) shard;
 		token->attempt = (int32) attempt;
 		return;

@@ -36,7 +36,7 @@ emit_task(ReturnSetInfo *rsinfo, WfiRun *run)
 	token.scheduled_event_id = run->task_scheduled_event_id;
 	token.started_event_id = run->task_started_event_id;
 	token.attempt = run->task_attempt;
-	token.secret = run->task_token;
+	token.secret = run->task_secret;
 
 	values[0] = CStringGetTextDatum(wfi_token_text(&token));
 	values[1] = CStringGetTextDatum(run->workflow_id);
@@ -155,7 +155,7 @@ lock_by_token(const char *string)
 		run->task_scheduled_event_id != token.scheduled_event_id ||
 		run->task_started_event_id != token.started_event_id ||
 		run->task_attempt != token.attempt ||
-		!wfi_uuid_equal(&run->task_token, &token.secret))
+		!wfi_uuid_equal(&run->task_token, &token.hash))
 		ereport(ERROR,
 				(errcode(WFI_ERRCODE_TASK_NOT_FOUND),
 				 errmsg("workflow task not found"),

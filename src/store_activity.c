@@ -220,7 +220,7 @@ wfi_store_heartbeat(const WfiToken *token, TimestampTz now,
 	put_run(&params, token->shard, &token->run_id);
 	put(&params, Int64GetDatum(token->scheduled_event_id));
 	put(&params, Int32GetDatum(token->attempt));
-	put(&params, UUIDPGetDatum(&token->secret));
+	put(&params, UUIDPGetDatum(&token->hash));
 	put(&params, TimestampTzGetDatum(now));
 	put_pointer(&params, details);
 	put_text(&params, identity);

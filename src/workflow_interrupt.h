@@ -37,6 +37,9 @@
 /* A time-out may be so long, in microseconds (100 years) */
 #define WFI_MAX_TIMEOUT			(INT64CONST(36525) * USECS_PER_DAY)
 
+/* An id has no more bytes, whatever its characters: it must fit an index */
+#define WFI_MAX_ID_BYTES		2000
+
 #define WFI_TASK_WORKFLOW		'w'
 #define WFI_TASK_ACTIVITY		'a'
 
@@ -147,7 +150,8 @@ typedef struct WfiActivity
 	TimestampTz scheduled_time;
 	bool		dispatched;		/* its task is or was in a queue */
 	TimestampTz started_time;	/* WFI_NEVER: not started */
-	pg_uuid_t	token;
+	pg_uuid_t	token;			/* hash of the secret in the worker's token */
+	pg_uuid_t	secret;			/* the secret, when this operation made it */
 	char	   *identity;		/* worker that runs it */
 
 	/* over all attempts */
@@ -233,7 +237,8 @@ typedef struct WfiRun
 	TimestampTz task_scheduled_time;
 	TimestampTz task_original_scheduled_time;
 	TimestampTz task_started_time;
-	pg_uuid_t	task_token;
+	pg_uuid_t	task_token;		/* hash of the secret in the worker's token */
+	pg_uuid_t	task_secret;	/* the secret, when this operation made it */
 	char	   *task_identity;
 
 	/* events that wait for the end of a started workflow task */
@@ -305,6 +310,7 @@ typedef struct WfiToken
 	int64		started_event_id;
 	int32		attempt;
 	pg_uuid_t	secret;
+	pg_uuid_t	hash;			/* of the secret; set when parsed */
 } WfiToken;
 
 extern int32 wfi_shard(const char *namespace, const char *workflow_id);
@@ -312,6 +318,7 @@ extern int64 wfi_queue_id(char kind, const char *namespace,
 						  const char *task_queue);
 extern void wfi_new_run_id(pg_uuid_t *uuid, TimestampTz now);
 extern void wfi_random_uuid(pg_uuid_t *uuid);
+extern void wfi_hash_secret(const pg_uuid_t *secret, pg_uuid_t *hash);
 extern char *wfi_uuid_text(const pg_uuid_t *uuid);
 extern bool wfi_uuid_equal(const pg_uuid_t *a, const pg_uuid_t *b);
 extern char *wfi_token_text(const WfiToken *token);

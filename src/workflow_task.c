@@ -111,7 +111,8 @@ wfi_task_start(WfiRun *run, const char *identity)
 {
 	Assert(run->task_scheduled_event_id != 0 && run->task_started_event_id == 0);
 	run->task_identity = pstrdup(identity);
-	wfi_random_uuid(&run->task_token);
+	wfi_random_uuid(&run->task_secret);
+	wfi_hash_secret(&run->task_secret, &run->task_token);
 	if (wfi_task_transient(run) &&
 		run->task_scheduled_event_id != run->next_event_id)
 	{

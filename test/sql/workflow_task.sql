@@ -10,6 +10,9 @@ SELECT poll('no such queue');
 CREATE TEMP TABLE polled AS SELECT * FROM wf_poll_workflow_task('a', identity => 'worker');
 SELECT workflow_id, run_id = run_id_of('a'), workflow_type, attempt, previous_started_event_id, started_event_id, task_token <> ''
 	FROM polled;
+-- The table cannot tell the token's secret.
+SELECT position(replace(e.task_token::text, '-', '') IN replace(p.task_token, '-', ''))
+	FROM wf.execution e JOIN polled p USING (run_id);
 SELECT clean((e - 'event_time')::text) FROM polled, jsonb_array_elements(history) e;
 -- It is the history as wf_history() shows it.
 SELECT count(*), count(*) FILTER (WHERE (e ->> 'event_time')::timestamptz = v.event_time
