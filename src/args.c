@@ -27,7 +27,10 @@ refuse_null(const char *name)
 			 errmsg("%s must not be null", name)));
 }
 
-/* An id is given and no longer than the limit, in characters. */
+/*
+ * An id is given and no longer than the limit, in characters; and in bytes
+ * no longer than an index entry can hold.
+ */
 void
 wfi_check_id(const char *value, const char *name)
 {
@@ -46,6 +49,12 @@ wfi_check_id(const char *value, const char *name)
 				 errmsg("%s exceeds the length limit", name),
 				 errdetail("It has %d characters, the limit is %d.",
 						   length, wfi_max_id_length)));
+	if (strlen(value) > WFI_MAX_ID_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s exceeds the length limit", name),
+				 errdetail("It has %zu bytes, the limit is %d.",
+						   strlen(value), WFI_MAX_ID_BYTES)));
 }
 
 /* A text that cannot be an id because of its size in bytes is refused. */

@@ -172,6 +172,10 @@ check_id(Reply *reply, const char *cause, const char *id, const char *name,
 		refuse(reply, cause,
 			   psprintf("%s on %s exceeds length limit. Length=%d Limit=%d",
 						name, command, pg_mbstrlen(id), wfi_max_id_length));
+	else if (strlen(id) > WFI_MAX_ID_BYTES)
+		refuse(reply, cause,
+			   psprintf("%s on %s exceeds length limit. Length=%zu bytes Limit=%d bytes",
+						name, command, strlen(id), WFI_MAX_ID_BYTES));
 	else
 		return true;
 	return false;

@@ -52,7 +52,7 @@ SELECT raises($$SELECT wf_describe('')$$);
 SELECT raises($$SELECT wf_result('')$$);
 SELECT raises($$SELECT wf_poll_workflow_task('')$$);
 
--- Too long: 1,000 characters, not bytes, are the most.
+-- Too long: 1,000 characters are the most, and 2,000 bytes, which fit an index.
 SELECT named('long', wf_start(repeat(chr(233), 1000), repeat('t', 1000), task_queue => repeat('q', 1000), request_id => repeat('r', 1000)));
 SELECT wf_signal(repeat(chr(233), 1000), repeat('s', 1000), request_id => repeat('r', 1000));
 SELECT wf_cancel(repeat(chr(233), 1000), request_id => repeat('r', 1000));
@@ -60,6 +60,7 @@ SELECT length(workflow_id), count(*) FROM wf_poll_workflow_task(repeat('q', 1000
 SELECT wf_terminate(repeat(chr(233), 1000));
 SELECT h('long');
 SELECT raises($$SELECT wf_start(repeat('x', 1001), 'Type')$$);
+SELECT raises($$SELECT wf_start(repeat(chr(8364), 700), 'Type')$$);
 SELECT raises($$SELECT wf_start('x', repeat('x', 1001))$$);
 SELECT raises($$SELECT wf_start('x', 'Type', task_queue => repeat('x', 1001))$$);
 SELECT raises($$SELECT wf_start('x', 'Type', request_id => repeat('x', 1001))$$);
