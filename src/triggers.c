@@ -164,7 +164,7 @@ expand(const Firing *firing, const char *template, bool nulls_empty)
 	return any_null && !nulls_empty ? NULL : string.data;
 }
 
-/* The value of an option, filled in; NULL when not given or null. */
+/* The value of an option, filled in; NULL when not given. */
 static char *
 option(const Firing *firing, const char *name)
 {
@@ -175,7 +175,17 @@ option(const Firing *firing, const char *name)
 		const char *arg = firing->trigger->tgargs[i];
 
 		if (strncmp(arg, name, length) == 0 && arg[length] == '=')
-			return expand(firing, arg + length + 1, false);
+		{
+			char	   *value = expand(firing, arg + length + 1, false);
+
+			/* a default would be somebody else's namespace or queue */
+			if (value == NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						 errmsg("option \"%s\" of trigger \"%s\" is null",
+								name, firing->trigger->tgname)));
+			return value;
+		}
 	}
 	return NULL;
 }
@@ -307,6 +317,9 @@ read_firing(Firing *firing, const char *const *options,
 	wfi_check_id(firing->workflow_id, "workflow_id");
 	firing->second = expand(firing, firing->trigger->tgargs[1],
 							second_nulls_empty);
+	if (firing->second != NULL)
+		wfi_check_payload_size(strlen(firing->second), "reason");
+	wfi_check_payload_size(strlen(firing->identity), "identity");
 	return true;
 }
 

@@ -138,7 +138,7 @@ INSERT INTO parted VALUES (7, 1), (8, 2);
 SELECT pg_temp.now('parted-7-1'), pg_temp.now('parted-8-2');
 
 -- Refused: other kinds of triggers, at their first use.
-CREATE TABLE kind (id int);
+CREATE TABLE kind (id int, note text);
 CREATE FUNCTION pg_temp.kind(definition text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	result text;
@@ -170,6 +170,9 @@ END $$;
 SELECT pg_temp.kind('AFTER INSERT ON kind FOR EACH ROW EXECUTE FUNCTION wf_start_trigger()');
 SELECT pg_temp.args('start', 'a');
 SELECT pg_temp.args('start', 'a', 'b', 'no_such_option=1');
+-- A null is not "not given": the default may be somebody else's.
+SELECT pg_temp.args('start', 'a', 'b', 'namespace={note}');
+SELECT pg_temp.args('cancel', 'a', 'b', 'namespace={note}');
 SELECT pg_temp.args('start', 'a', 'b', 'task_queue');
 SELECT pg_temp.args('start', 'a', 'b', '=1');
 SELECT pg_temp.args('start', 'a', 'b', 'missing=ignore');
