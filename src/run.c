@@ -452,6 +452,7 @@ store_buffer(WfiRun *run)
 		if (run->buffered_count > 0)
 			wfi_store_clear_buffer(run);
 		run->buffered_count = 0;
+		run->buffered_size = 0;
 	}
 	else if (run->buffer != NIL)
 	{

@@ -273,6 +273,7 @@ wfi_direct_update(ItemPointerData position, Datum *values, bool *nulls,
 	HeapTuple	old_tuple;
 	Snapshot	snapshot;
 
+	CheckCmdReplicaIdentity(relation, CMD_UPDATE);
 	CommandCounterIncrement();
 	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	if (!table_tuple_fetch_row_version(relation, &position, SnapshotAny,
