@@ -156,11 +156,14 @@ wfi_task_complete(WfiRun *run, const char *identity)
 		TimestampTz now = run->now;
 		TimestampTz started_time = run->task_started_time;
 
+		/* as the worker saw it: of the history before these two events */
+		Jsonb	   *started = wfi_task_started_attributes(run);
+
 		run->now = run->task_scheduled_time;
 		wfi_run_add(run, WFI_EV_TASK_SCHEDULED,
 					wfi_task_scheduled_attributes(run));
 		run->now = started_time;
-		wfi_run_add(run, WFI_EV_TASK_STARTED, wfi_task_started_attributes(run));
+		wfi_run_add(run, WFI_EV_TASK_STARTED, started);
 		wfi_run_new_batch(run);
 		run->now = now;
 	}

@@ -246,4 +246,12 @@ SELECT i, e FROM generate_series(1, length(token_of('tok'))) i,
 	WHERE e !~ '^(22023|WF005) ';
 SELECT reply('tok');
 
+-- A transient task that succeeds is recorded as its worker saw it.
+SELECT new('as seen');
+SELECT wf_respond_workflow_task_failed(task_token) FROM wf_poll_workflow_task('as seen');
+CREATE TEMP TABLE seen AS SELECT * FROM wf_poll_workflow_task('as seen');
+SELECT accepted FROM seen, wf_respond_workflow_task_completed(task_token);
+SELECT s.attempt, v.event_id, v.event_type, v.attributes = s.history -> -1 -> 'attributes'
+	FROM seen s, wf_history('as seen') v WHERE v.event_id = s.started_event_id;
+
 SELECT test_end();
