@@ -107,8 +107,9 @@ wfi_activity_find(WfiRun *run, const char *activity_id)
 static int64
 state_size(const WfiActivity *activity)
 {
+	/* not its queue, which an operator may change */
 	return ACTIVITY_OVERHEAD + strlen(activity->activity_id) +
-		strlen(activity->activity_type) + strlen(activity->task_queue);
+		strlen(activity->activity_type);
 }
 
 /* Take time-outs and retry policy from attributes that hold all of them. */
@@ -137,6 +138,9 @@ wfi_activity_add(WfiRun *run, const WfiEvent *event)
 	activity->activity_id = wfi_get_text(attributes, "activity_id");
 	activity->activity_type = wfi_get_text(attributes, "activity_type");
 	activity->task_queue = wfi_get_text(attributes, "task_queue");
+	if (activity->activity_id == NULL || activity->activity_type == NULL ||
+		activity->task_queue == NULL)
+		return;					/* such an event is not ours */
 	activity->first_scheduled_time = event->event_time;
 	activity->scheduled_time = event->event_time;
 	wfi_activity_set_options(activity, attributes);
@@ -157,7 +161,8 @@ wfi_activity_remove(WfiRun *run, int64 scheduled_event_id)
 	if (activity == NULL)
 		return;
 	run->activities = list_delete_ptr(run->activities, activity);
-	run->removed_activities = lappend(run->removed_activities, activity);
+	if (activity->stored)
+		run->removed_activities = lappend(run->removed_activities, activity);
 	run->pending_activities--;
 	run->state_size -= state_size(activity);
 }
@@ -173,6 +178,21 @@ wfi_activity_cancel_requested(WfiRun *run, int64 scheduled_event_id,
 		return;
 	activity->cancel_requested_event_id = event_id;
 	activity->changed = true;
+}
+
+/* The run begins anew by a reset: so do all that are pending. */
+void
+wfi_activities_rescheduled(WfiRun *run, TimestampTz time)
+{
+	ListCell   *lc;
+
+	foreach(lc, run->activities)
+	{
+		WfiActivity *activity = lfirst(lc);
+
+		activity->first_scheduled_time = time;
+		activity->scheduled_time = time;
+	}
 }
 
 /* Is a worker at it? */

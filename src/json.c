@@ -194,27 +194,34 @@ wfi_is_object(const Jsonb *value)
 	return JB_ROOT_IS_OBJECT(value);
 }
 
+/* The value of a key, in *value; NULL when absent or null. */
+static JsonbValue *
+find(const Jsonb *object, const char *key, JsonbValue *value)
+{
+	if (getKeyJsonValueFromContainer(unconstify(JsonbContainer *,
+												&object->root),
+									 key, strlen(key), value) == NULL ||
+		value->type == jbvNull)
+		return NULL;
+	return value;
+}
+
 /* The value of a key, or NULL when absent or null. */
 JsonbValue *
 wfi_get(const Jsonb *object, const char *key)
 {
-	JsonbValue *value;
-
-	value = getKeyJsonValueFromContainer(unconstify(JsonbContainer *,
-													&object->root),
-										 key, strlen(key), NULL);
-	return value != NULL && value->type == jbvNull ? NULL : value;
+	return find(object, key, palloc(sizeof(JsonbValue)));
 }
 
 /* A string, or NULL when absent or something else. */
 char *
 wfi_get_text(const Jsonb *object, const char *key)
 {
-	JsonbValue *value = wfi_get(object, key);
+	JsonbValue	value;
 
-	if (value == NULL || value->type != jbvString)
+	if (find(object, key, &value) == NULL || value.type != jbvString)
 		return NULL;
-	return pnstrdup(value->val.string.val, value->val.string.len);
+	return pnstrdup(value.val.string.val, value.val.string.len);
 }
 
 static char *
@@ -228,27 +235,33 @@ numeric_text(Numeric number)
 int64
 wfi_get_int(const Jsonb *object, const char *key)
 {
-	JsonbValue *value = wfi_get(object, key);
+	JsonbValue	value;
+	char	   *string;
 	char	   *end;
 	int64		number;
 
-	if (value == NULL || value->type != jbvNumeric)
+	if (find(object, key, &value) == NULL || value.type != jbvNumeric)
 		return 0;
+	string = numeric_text(value.val.numeric);
 	errno = 0;
-	number = strtoi64(numeric_text(value->val.numeric), &end, 10);
-	return errno == 0 && *end == '\0' ? number : 0;
+	number = strtoi64(string, &end, 10);
+	if (errno != 0 || *end != '\0')
+		number = 0;
+	pfree(string);
+	return number;
 }
 
 /* Any value on its own, or NULL when absent (null is a value here). */
 Jsonb *
 wfi_get_json(const Jsonb *object, const char *key)
 {
-	JsonbValue *value;
+	JsonbValue	value;
 
-	value = getKeyJsonValueFromContainer(unconstify(JsonbContainer *,
-													&object->root),
-										 key, strlen(key), NULL);
-	return value == NULL ? NULL : JsonbValueToJsonb(value);
+	if (getKeyJsonValueFromContainer(unconstify(JsonbContainer *,
+												&object->root),
+									 key, strlen(key), &value) == NULL)
+		return NULL;
+	return JsonbValueToJsonb(&value);
 }
 
 /*
@@ -258,27 +271,28 @@ wfi_get_json(const Jsonb *object, const char *key)
 int64
 wfi_get_duration(const Jsonb *object, const char *key)
 {
-	JsonbValue *value = wfi_get(object, key);
+	JsonbValue	value;
 	char	   *string = NULL;
 	Datum		interval;
 
-	if (value == NULL)
+	if (find(object, key, &value) == NULL)
 		return 0;
-	if (value->type == jbvString)
+	if (value.type == jbvString)
 	{
 		int			seconds;
 
-		string = pnstrdup(value->val.string.val, value->val.string.len);
+		string = pnstrdup(value.val.string.val, value.val.string.len);
 		/* the form we write most */
-		if (strspn(string, "0123456789") + 1 == value->val.string.len &&
-			value->val.string.len < 10 && strchr(string, 's') != NULL)
+		if (strspn(string, "0123456789") + 1 == value.val.string.len &&
+			value.val.string.len < 10 && strchr(string, 's') != NULL)
 		{
 			seconds = atoi(string);
+			pfree(string);
 			return seconds * USECS_PER_SEC;
 		}
 	}
-	else if (value->type == jbvNumeric)
-		string = psprintf("%s s", numeric_text(value->val.numeric));
+	else if (value.type == jbvNumeric)
+		string = psprintf("%s s", numeric_text(value.val.numeric));
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

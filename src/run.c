@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
@@ -174,31 +175,41 @@ wfi_run_new_batch(WfiRun *run)
 	run->batch_id = 0;
 }
 
-static Size
-event_size(const WfiEvent *event)
+/* What an event adds to the size of a history. */
+Size
+wfi_event_size(const WfiEvent *event)
 {
-	return VARSIZE(event->attributes) + EVENT_OVERHEAD;
+	Size		size = event->attributes ? VARSIZE(event->attributes) :
+	toast_raw_datum_size(event->unread);
+
+	return size + EVENT_OVERHEAD;
 }
 
-/* Give an event its place in the history. */
-static void
-append(WfiRun *run, WfiEvent *event)
+/*
+ * Give an event the next place in the history.  Time in a run never goes
+ * backwards, but a start that is recorded late keeps its own.
+ */
+void
+wfi_run_place(WfiRun *run, WfiEvent *event)
 {
-	Size		size = event_size(event);
-
 	event->event_id = run->next_event_id++;
-	if (run->batch_id == 0)
-		run->batch_id = event->event_id;
-	event->batch_id = run->batch_id;
-
-	/* a start that is recorded late keeps its own time */
 	if (event->type != WFI_EV_ACTIVITY_STARTED)
 	{
 		event->event_time = Max(event->event_time, run->last_event_time);
 		run->last_event_time = event->event_time;
 	}
-	run->history_size += size;
-	run->events_size += size;
+	run->history_size += wfi_event_size(event);
+}
+
+/* Append an event to the history, in the current batch. */
+static void
+append(WfiRun *run, WfiEvent *event)
+{
+	wfi_run_place(run, event);
+	if (run->batch_id == 0)
+		run->batch_id = event->event_id;
+	event->batch_id = run->batch_id;
+	run->events_size += wfi_event_size(event);
 	run->events = lappend(run->events, event);
 }
 
@@ -218,7 +229,7 @@ wfi_run_add(WfiRun *run, WfiEventType type, Jsonb *attributes)
 	if (wfi_event_bufferable(type))
 	{
 		run->buffer = lappend(run->buffer, event);
-		run->buffered_size += event_size(event);
+		run->buffered_size += wfi_event_size(event);
 	}
 	else
 		append(run, event);

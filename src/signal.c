@@ -38,9 +38,6 @@ wfi_signal_run(WfiRun *run, const char *signal_name, const Jsonb *input,
 	wfi_put_text(&object, "identity", identity);
 	wfi_put_text(&object, "request_id", request_id);
 	wfi_run_add(run, WFI_EV_SIGNALED, wfi_object_end(&object));
-	if (request_id != NULL)
-		run->signal_requests = lappend(run->signal_requests,
-									   pstrdup(request_id));
 }
 
 /*

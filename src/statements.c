@@ -15,6 +15,7 @@
 #define LT " OPERATOR(pg_catalog.<) "
 #define LE " OPERATOR(pg_catalog.<=) "
 #define GT " OPERATOR(pg_catalog.>) "
+#define GE " OPERATOR(pg_catalog.>=) "
 
 /*
  * A run's whole row, and where it is, so that the update of a locked row
@@ -123,6 +124,11 @@ const StatementDef wfi_statements[STATEMENTS] = {
 	[READ_EVENTS] = {
 		"SELECT " EVENT_COLUMNS " FROM wf.event WHERE shard" EQ "$1"
 		" AND run_id" EQ "$2 ORDER BY event_id", "iu"
+	},
+	[SCAN_EVENTS] = {
+		"SELECT " EVENT_COLUMNS " FROM wf.event WHERE shard" EQ "$1"
+		" AND run_id" EQ "$2 AND event_id" GE "$3 AND event_id" LE "$4"
+		" ORDER BY event_id", "iull"
 	},
 	[READ_EVENT] = {
 		"SELECT " EVENT_COLUMNS " FROM wf.event WHERE shard" EQ "$1"

@@ -245,6 +245,41 @@ wfi_store_execute_plan(SPIPlanPtr plan, Params *params, int expected)
 	return SPI_processed;
 }
 
+/*
+ * Execute a statement whose rows go to the receiver one by one, so that there
+ * may be many; how many there were.
+ */
+uint64
+wfi_store_stream(Statement statement, Params *params, DestReceiver *receiver,
+				 int expected)
+{
+	const StatementDef *def = &wfi_statements[statement];
+	MemoryContext context = CurrentMemoryContext;
+	ParamListInfo list = makeParamList(params->n);
+	SPIExecuteOptions options = {0};
+	int			result;
+
+	Assert(params->n == (int) strlen(def->types));
+	for (int i = 0; i < params->n; i++)
+	{
+		list->params[i].value = params->values[i];
+		list->params[i].isnull = params->nulls[i] == 'n';
+		list->params[i].pflags = PARAM_FLAG_CONST;
+		list->params[i].ptype = param_type(def->types[i]);
+	}
+	if (plans[statement] == NULL)
+		plans[statement] = wfi_store_plan(def->sql, def->types);
+	options.params = list;
+	options.read_only = session->read_only;
+	options.dest = receiver;
+	result = SPI_execute_plan_extended(plans[statement], &options);
+	if (result != expected)
+		elog(ERROR, "statement %d gave %s", (int) statement,
+			 SPI_result_code_string(result));
+	MemoryContextSwitchTo(context);
+	return SPI_processed;
+}
+
 /* Execute a statement; the number of rows it returned or changed. */
 uint64
 wfi_store_execute(Statement statement, Params *params, int expected)

@@ -33,6 +33,7 @@ typedef enum Statement
 	INSERT_EVENTS_4,
 	INSERT_EVENTS_ARRAY,
 	READ_EVENTS,
+	SCAN_EVENTS,
 	READ_EVENT,
 	LAST_EVENT,
 	READ_BUFFER,
@@ -217,6 +218,10 @@ extern void wfi_direct_update(ItemPointerData position, Datum *values,
 
 /* store_run.c */
 extern void wfi_store_forget_runs(void);
+
+/* Execute a statement whose rows go to the receiver one by one. */
+extern uint64 wfi_store_stream(Statement statement, Params *params,
+							   DestReceiver *receiver, int expected);
 
 /* Execute a statement; the number of rows it returned or changed. */
 extern uint64 wfi_store_execute(Statement statement, Params *params,

@@ -65,11 +65,17 @@ wfi_timer_remove(WfiRun *run, const char *timer_id)
 
 	if (timer == NULL)
 		return;
-	if (timer->stored)
-		run->removed_timers = lappend(run->removed_timers, timer->timer_id);
 	run->timers = list_delete_ptr(run->timers, timer);
 	run->pending_timers--;
 	run->state_size -= strlen(timer_id) + TIMER_OVERHEAD;
+	if (timer->stored)
+		run->removed_timers = lappend(run->removed_timers, timer->timer_id);
+	else
+	{
+		/* a replay meets many of them */
+		pfree(timer->timer_id);
+		pfree(timer);
+	}
 }
 
 /* When the first timer fires; timers not at hand are covered already. */

@@ -117,6 +117,7 @@ typedef struct WfiEvent
 	TimestampTz event_time;
 	WfiEventType type;
 	Jsonb	   *attributes;
+	Datum		unread;			/* if attributes is NULL: see wfi_event_read() */
 } WfiEvent;
 
 typedef struct WfiTimer
@@ -384,7 +385,15 @@ extern const char *wfi_event_name(WfiEventType type);
 extern const char *wfi_status_name(WfiStatus status);
 extern bool wfi_event_bufferable(WfiEventType type);
 extern bool wfi_event_closes_pending(WfiEventType type);
+extern bool wfi_reduce_reads(const WfiRun *run, WfiEventType type);
 extern void wfi_reduce(WfiRun *run, const WfiEvent *event);
+
+/* rebuild.c: the state of a run from its history */
+extern WfiRun *wfi_rebuild_begin(const WfiRun *of);
+extern void wfi_rebuild_add(WfiRun *run, WfiEvent *event);
+extern void wfi_rebuild_end(WfiRun *run);
+extern WfiRun *wfi_rebuild(const WfiRun *of, const pg_uuid_t *run_id,
+						   int64 last_event_id);
 
 /* run.c: one operation on one run */
 extern bool wfi_run_open(const WfiRun *run);
@@ -402,6 +411,8 @@ extern bool wfi_run_check_chain(const WfiRun *run,
 								bool missing_ok);
 extern WfiEvent *wfi_run_add(WfiRun *run, WfiEventType type,
 							 Jsonb *attributes);
+extern Size wfi_event_size(const WfiEvent *event);
+extern void wfi_run_place(WfiRun *run, WfiEvent *event);
 extern void wfi_run_new_batch(WfiRun *run);
 extern void wfi_run_load_buffer(WfiRun *run);
 extern bool wfi_run_has_buffered(WfiRun *run);
@@ -459,6 +470,7 @@ extern void wfi_activity_remove(WfiRun *run, int64 scheduled_event_id);
 extern void wfi_activity_cancel_requested(WfiRun *run,
 										  int64 scheduled_event_id,
 										  int64 event_id);
+extern void wfi_activities_rescheduled(WfiRun *run, TimestampTz time);
 extern bool wfi_activity_started(const WfiActivity *activity);
 extern void wfi_activity_set_options(WfiActivity *activity,
 									 const Jsonb *attributes);
@@ -602,6 +614,11 @@ extern void wfi_store_unset_current(const WfiRun *run);
 extern void wfi_store_events(const WfiRun *run);
 extern void wfi_store_read_events(int32 shard, const pg_uuid_t *run_id,
 								  WfiEventCallback callback, void *arg);
+extern void wfi_store_scan_events(int32 shard, const pg_uuid_t *run_id,
+								  int64 first, int64 last,
+								  void (*callback) (WfiEvent *event, void *arg),
+								  void *arg);
+extern void wfi_event_read(WfiEvent *event);
 extern WfiEvent *wfi_store_read_event(int32 shard, const pg_uuid_t *run_id,
 									  int64 event_id);
 extern WfiEvent *wfi_store_last_event(const WfiRun *run, WfiEventType type);
