@@ -143,19 +143,16 @@ wfi_poll_workflow_task(PG_FUNCTION_ARGS)
 
 /* Lock the run whose started workflow task the token is for. */
 static WfiRun *
-lock_by_token(const char *string)
+lock_by_token(const WfiToken *token)
 {
-	WfiToken	token;
-	WfiRun	   *run;
+	WfiRun	   *run = wfi_store_lock_run(token->shard, &token->run_id, false);
 
-	wfi_token_parse(string, WFI_TASK_WORKFLOW, &token);
-	run = wfi_store_lock_run(token.shard, &token.run_id, false);
 	if (run == NULL || !wfi_run_open(run) ||
 		run->task_started_event_id == 0 ||
-		run->task_scheduled_event_id != token.scheduled_event_id ||
-		run->task_started_event_id != token.started_event_id ||
-		run->task_attempt != token.attempt ||
-		!wfi_uuid_equal(&run->task_token, &token.hash))
+		run->task_scheduled_event_id != token->scheduled_event_id ||
+		run->task_started_event_id != token->started_event_id ||
+		run->task_attempt != token->attempt ||
+		!wfi_uuid_equal(&run->task_token, &token->hash))
 		ereport(ERROR,
 				(errcode(WFI_ERRCODE_TASK_NOT_FOUND),
 				 errmsg("workflow task not found"),
@@ -234,6 +231,49 @@ apply_reply(WfiRun *run, const Jsonb *commands, bool force_new,
 	}
 }
 
+/*
+ * The worker is done with its task; refusal->cause is set when its reply was
+ * not accepted.
+ */
+void
+wfi_task_reply(const WfiToken *token, const Jsonb *commands, bool force_new,
+			   const char *identity, WfiRefusal *refusal)
+{
+	WfiRun	   *run = lock_by_token(token);
+
+	if (force_new && run->status == WFI_PAUSED)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("workflow is paused and a new workflow task cannot be forced")));
+	apply_reply(run, commands, force_new, identity, refusal);
+
+	if (refusal->cause != NULL)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("workflow task of \"%s\" was not accepted: %s",
+						run->workflow_id, refusal->message)));
+}
+
+/* The worker failed at its task, which is given out again. */
+void
+wfi_task_reply_failed(const WfiToken *token, const char *cause,
+					  const Jsonb *failure, const char *identity)
+{
+	WfiRun	   *run = lock_by_token(token);
+	const char *limit;
+
+	if (strcmp(cause, "GrpcMessageTooLarge") == 0)
+		wfi_terminate_run(run, cause, NULL, WFI_IDENTITY_ENGINE);
+	else
+	{
+		wfi_task_fail(run, cause, failure, identity);
+		wfi_task_schedule(run);
+	}
+	limit = wfi_run_finish(run);
+	if (limit)
+		wfi_warn_terminated(run, limit);
+}
+
 /* wf_respond_workflow_task_completed(task_token, commands, force, identity) */
 Datum
 wfi_respond_workflow_task_completed(PG_FUNCTION_ARGS)
@@ -244,10 +284,10 @@ wfi_respond_workflow_task_completed(PG_FUNCTION_ARGS)
 	WfiRefusal	refusal = {0};
 	MemoryContext old;
 	char	   *token;
+	WfiToken	parsed;
 	Jsonb	   *commands;
 	bool		force_new;
 	char	   *identity;
-	WfiRun	   *run;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -264,18 +304,8 @@ wfi_respond_workflow_task_completed(PG_FUNCTION_ARGS)
 	force_new = wfi_arg_bool(fcinfo, 2);
 	identity = wfi_arg_identity(fcinfo, 3);
 
-	run = lock_by_token(token);
-	if (force_new && run->status == WFI_PAUSED)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("workflow is paused and a new workflow task cannot be forced")));
-	apply_reply(run, commands, force_new, identity, &refusal);
-
-	if (refusal.cause != NULL)
-		ereport(WARNING,
-				(errcode(ERRCODE_WARNING),
-				 errmsg("workflow task of \"%s\" was not accepted: %s",
-						run->workflow_id, refusal.message)));
+	wfi_token_parse(token, WFI_TASK_WORKFLOW, &parsed);
+	wfi_task_reply(&parsed, commands, force_new, identity, &refusal);
 
 	old = MemoryContextSwitchTo(wfi_store_caller_context());
 	values[0] = BoolGetDatum(refusal.cause == NULL);
@@ -350,11 +380,10 @@ Datum
 wfi_respond_workflow_task_failed(PG_FUNCTION_ARGS)
 {
 	char	   *token;
+	WfiToken	parsed;
 	char	   *cause;
 	Jsonb	   *failure;
 	char	   *identity;
-	WfiRun	   *run;
-	const char *limit;
 
 	wfi_store_begin("wf_respond_workflow_task_failed()", true);
 	token = wfi_arg_id(fcinfo, 0, "task_token");
@@ -363,17 +392,8 @@ wfi_respond_workflow_task_failed(PG_FUNCTION_ARGS)
 	failure = wfi_arg_object(fcinfo, 2, "failure");
 	identity = wfi_arg_identity(fcinfo, 3);
 
-	run = lock_by_token(token);
-	if (strcmp(cause, "GrpcMessageTooLarge") == 0)
-		wfi_terminate_run(run, cause, NULL, WFI_IDENTITY_ENGINE);
-	else
-	{
-		wfi_task_fail(run, cause, failure, identity);
-		wfi_task_schedule(run);
-	}
-	limit = wfi_run_finish(run);
-	if (limit)
-		wfi_warn_terminated(run, limit);
+	wfi_token_parse(token, WFI_TASK_WORKFLOW, &parsed);
+	wfi_task_reply_failed(&parsed, cause, failure, identity);
 	wfi_store_end();
 	PG_RETURN_VOID();
 }

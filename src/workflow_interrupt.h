@@ -516,6 +516,11 @@ typedef WfiClaim (*WfiStartTask) (const WfiTask *task, const char *identity,
 								  struct ReturnSetInfo *rsinfo);
 extern void wfi_poll(FunctionCallInfo fcinfo, char kind,
 					 WfiStartTask start_task);
+extern void wfi_task_reply(const WfiToken *token, const Jsonb *commands,
+						   bool force_new, const char *identity,
+						   WfiRefusal *refusal);
+extern void wfi_task_reply_failed(const WfiToken *token, const char *cause,
+								  const Jsonb *failure, const char *identity);
 
 /* heartbeat.c: heartbeats in shared memory */
 extern int	wfi_max_heartbeat_slots;
