@@ -358,6 +358,7 @@ CREATE TABLE wf.task (
 	kind				"char" NOT NULL,
 	namespace			text COLLATE "C" NOT NULL,
 	task_queue			text COLLATE "C" NOT NULL,
+	type				text COLLATE "C" NOT NULL,
 	CONSTRAINT task_pkey PRIMARY KEY (queue_id, task_id, shard)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
 	autovacuum_vacuum_insert_scale_factor = 0.2);
@@ -375,6 +376,7 @@ COMMENT ON COLUMN wf.task.created_time IS 'when it became available';
 COMMENT ON COLUMN wf.task.kind IS 'w: workflow task, a: activity task';
 COMMENT ON COLUMN wf.task.namespace IS 'namespace';
 COMMENT ON COLUMN wf.task.task_queue IS 'name of the task queue';
+COMMENT ON COLUMN wf.task.type IS 'type of the workflow or activity: which code runs it';
 
 CREATE TABLE wf.wakeup (
 	due_time	timestamptz NOT NULL,

@@ -41,33 +41,22 @@ interval_datum(int64 usecs, bool *isnull)
 
 /* Give a started activity to the caller. */
 static void
-emit_activity(ReturnSetInfo *rsinfo, const WfiRun *run,
-			  const WfiActivity *activity)
+emit_activity(WfiPolledTask *task, void *arg)
 {
-	const WfiEvent *event = wfi_store_read_event(run->shard, &run->run_id,
-												 activity->scheduled_event_id);
-	Jsonb	   *input = event ? wfi_get_json(event->attributes, "input") : NULL;
-	WfiToken	token;
+	ReturnSetInfo *rsinfo = arg;
+	const WfiActivity *activity = task->activity;
 	Datum		values[14] = {0};
 	bool		nulls[14] = {0};
 
-	token.kind = WFI_TASK_ACTIVITY;
-	token.shard = run->shard;
-	token.run_id = run->run_id;
-	token.scheduled_event_id = activity->scheduled_event_id;
-	token.started_event_id = 0;
-	token.attempt = activity->attempt;
-	token.secret = activity->secret;
-
-	values[0] = CStringGetTextDatum(wfi_token_text(&token));
-	values[1] = CStringGetTextDatum(run->workflow_id);
-	values[2] = UUIDPGetDatum(&run->run_id);
-	values[3] = CStringGetTextDatum(run->workflow_type);
+	values[0] = CStringGetTextDatum(wfi_token_text(&task->token));
+	values[1] = CStringGetTextDatum(task->workflow_id);
+	values[2] = UUIDPGetDatum(&task->token.run_id);
+	values[3] = CStringGetTextDatum(task->workflow_type);
 	values[4] = CStringGetTextDatum(activity->activity_id);
 	values[5] = CStringGetTextDatum(activity->activity_type);
 	values[6] = Int32GetDatum(activity->attempt);
-	nulls[7] = input == NULL;
-	values[7] = PointerGetDatum(input);
+	nulls[7] = task->input == NULL;
+	values[7] = PointerGetDatum(task->input);
 	nulls[8] = activity->heartbeat_details == NULL;
 	values[8] = PointerGetDatum(activity->heartbeat_details);
 	values[9] = TimestampTzGetDatum(activity->first_scheduled_time);
@@ -79,12 +68,13 @@ emit_activity(ReturnSetInfo *rsinfo, const WfiRun *run,
 }
 
 /* Start the activity that a claimed row of the queue points to. */
-static WfiClaim
-start_activity(const WfiTask *task, const char *identity,
-			   ReturnSetInfo *rsinfo)
+WfiClaim
+wfi_activity_claim(const WfiTask *task, const char *identity,
+				   WfiPolledTask *polled)
 {
 	WfiRun	   *run = wfi_store_lock_run(task->shard, &task->run_id, true);
 	WfiActivity *activity;
+	const WfiEvent *event;
 
 	if (run == NULL)
 		return wfi_store_run_exists(task->shard, &task->run_id) ?
@@ -102,7 +92,23 @@ start_activity(const WfiTask *task, const char *identity,
 	wfi_activity_start(run, activity, identity);
 	if (wfi_run_finish(run) != NULL)
 		return WFI_CLAIM_STALE;
-	emit_activity(rsinfo, run, activity);
+
+	polled->run = run;
+	polled->activity = activity;
+	polled->token.scheduled_event_id = activity->scheduled_event_id;
+	polled->token.attempt = activity->attempt;
+	polled->token.secret = activity->secret;
+	polled->token.hash = activity->token;
+	polled->task_queue = activity->task_queue;
+	polled->started_time = activity->started_time;
+	polled->time_limit = activity->start_to_close_timeout;
+	event = wfi_store_read_event(run->shard, &run->run_id,
+								 activity->scheduled_event_id);
+	if (event != NULL)
+	{
+		polled->input = wfi_get_json(event->attributes, "input");
+		polled->header = wfi_get_json(event->attributes, "header");
+	}
 	return WFI_CLAIM_STARTED;
 }
 
@@ -110,7 +116,7 @@ start_activity(const WfiTask *task, const char *identity,
 Datum
 wfi_poll_activity_task(PG_FUNCTION_ARGS)
 {
-	wfi_poll(fcinfo, WFI_TASK_ACTIVITY, start_activity);
+	wfi_poll(fcinfo, WFI_TASK_ACTIVITY, emit_activity);
 	return (Datum) 0;
 }
 
@@ -365,6 +371,17 @@ completed(WfiRun *run, WfiActivity *activity, Jsonb *result,
 	finish(run);
 }
 
+/* An activity whose token is held by our own code is done. */
+void
+wfi_activity_reply(const WfiToken *token, const Jsonb *result,
+				   const char *identity)
+{
+	WfiActivity *activity;
+	WfiRun	   *run = lock_by_token(token, &activity);
+
+	completed(run, activity, unconstify(Jsonb *, result), identity);
+}
+
 /* wf_respond_activity_task_completed(task_token, result, identity) */
 Datum
 wfi_respond_activity_task_completed(PG_FUNCTION_ARGS)
@@ -445,6 +462,17 @@ failed(WfiRun *run, WfiActivity *activity, Jsonb *failure,
 	finish(run);
 }
 
+/* An attempt whose token is held by our own code failed. */
+void
+wfi_activity_reply_failed(const WfiToken *token, Jsonb *failure,
+						  Jsonb *last_heartbeat_details, const char *identity)
+{
+	WfiActivity *activity;
+	WfiRun	   *run = lock_by_token(token, &activity);
+
+	failed(run, activity, failure, last_heartbeat_details, identity);
+}
+
 /*
  * wf_respond_activity_task_failed(task_token, failure,
  * last_heartbeat_details, identity)
@@ -497,6 +525,17 @@ canceled(WfiRun *run, WfiActivity *activity, Jsonb *details,
 		return;
 	wfi_activity_cancel(run, activity, details, identity);
 	finish(run);
+}
+
+/* An activity whose token is held by our own code accepted its cancel. */
+void
+wfi_activity_reply_canceled(const WfiToken *token, Jsonb *details,
+							const char *identity)
+{
+	WfiActivity *activity;
+	WfiRun	   *run = lock_by_token(token, &activity);
+
+	canceled(run, activity, details, identity);
 }
 
 /* wf_respond_activity_task_canceled(task_token, details, identity) */

@@ -22,37 +22,10 @@ PG_FUNCTION_INFO_V1(wfi_respond_workflow_task_failed);
 /* How many overdue runs a poll looks after when there is no driver */
 #define TICK_ITEMS 16
 
-/* Give a started task to the caller. */
-static void
-emit_task(ReturnSetInfo *rsinfo, WfiRun *run)
-{
-	WfiToken	token;
-	Datum		values[8];
-	bool		nulls[8] = {0};
-
-	token.kind = WFI_TASK_WORKFLOW;
-	token.shard = run->shard;
-	token.run_id = run->run_id;
-	token.scheduled_event_id = run->task_scheduled_event_id;
-	token.started_event_id = run->task_started_event_id;
-	token.attempt = run->task_attempt;
-	token.secret = run->task_secret;
-
-	values[0] = CStringGetTextDatum(wfi_token_text(&token));
-	values[1] = CStringGetTextDatum(run->workflow_id);
-	values[2] = UUIDPGetDatum(&run->run_id);
-	values[3] = CStringGetTextDatum(run->workflow_type);
-	values[4] = Int32GetDatum(run->task_attempt);
-	values[5] = Int64GetDatum(run->previous_started_event_id);
-	values[6] = Int64GetDatum(run->task_started_event_id);
-	values[7] = JsonbPGetDatum(wfi_history_json(run));
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-}
-
 /* Start the workflow task that a claimed row of the queue points to. */
 static WfiClaim
-start_workflow_task(const WfiTask *task, const char *identity,
-					ReturnSetInfo *rsinfo)
+claim_workflow_task(const WfiTask *task, const char *identity,
+					WfiPolledTask *polled)
 {
 	WfiRun	   *run = wfi_store_lock_run(task->shard, &task->run_id, true);
 
@@ -66,48 +39,65 @@ start_workflow_task(const WfiTask *task, const char *identity,
 	wfi_task_start(run, identity);
 	if (wfi_run_finish(run) != NULL)
 		return WFI_CLAIM_STALE;
-	emit_task(rsinfo, run);
+
+	polled->run = run;
+	polled->token.scheduled_event_id = run->task_scheduled_event_id;
+	polled->token.started_event_id = run->task_started_event_id;
+	polled->token.attempt = run->task_attempt;
+	polled->token.secret = run->task_secret;
+	polled->token.hash = run->task_token;
+	polled->task_queue = run->task_queue;
+	polled->started_time = run->task_started_time;
+	polled->time_limit = wfi_task_time_limit(run);
 	return WFI_CLAIM_STARTED;
 }
 
-/*
- * A poll with arguments (task_queue, max_tasks, namespace, identity): claim
- * tasks of that kind and start them, each in memory of its own, as histories
- * can be large.  Tasks whose runs are locked go back into the queue.
- */
-void
-wfi_poll(FunctionCallInfo fcinfo, char kind, WfiStartTask start_task)
+/* Start the task of a claimed row, and give it to the receiver. */
+static WfiClaim
+claim_task(const WfiTask *task, const WfiPoll *poll, WfiReceiveTask receive,
+		   void *arg)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	const char *function = kind == WFI_TASK_WORKFLOW ?
-	"wf_poll_workflow_task()" : "wf_poll_activity_task()";
-	MemoryContext context;
-	char	   *task_queue;
-	char	   *namespace;
-	char	   *identity;
-	int32		most;
+	WfiPolledTask *polled = palloc0(sizeof(WfiPolledTask));
+	WfiClaim	claim;
+
+	if (poll->kind == WFI_TASK_WORKFLOW)
+		claim = claim_workflow_task(task, poll->identity, polled);
+	else
+		claim = wfi_activity_claim(task, poll->identity, polled);
+	if (claim != WFI_CLAIM_STARTED)
+		return claim;
+
+	polled->token.kind = poll->kind;
+	polled->token.shard = polled->run->shard;
+	polled->token.run_id = polled->run->run_id;
+	polled->namespace = polled->run->namespace;
+	polled->workflow_id = polled->run->workflow_id;
+	polled->workflow_type = polled->run->workflow_type;
+	polled->identity = pstrdup(poll->identity);
+	receive(polled, arg);
+	return claim;
+}
+
+/*
+ * Claim tasks and start them, each in memory of its own, as histories can be
+ * large; how many.  Tasks whose runs are locked go back into the queue.
+ */
+int
+wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive, void *arg)
+{
+	MemoryContext context = poll->context;
 	int32		started = 0;
 	int32		looked_at = 0;
 	List	   *busy_tasks = NIL;
 	ListCell   *lc;
 
-	InitMaterializedSRF(fcinfo, 0);
-	PreventCommandIfReadOnly(function);
-	if (wfi_enabled && !wfi_driver_running())
-		wfi_fire_due(TICK_ITEMS);
+	if (context == NULL)
+		context = AllocSetContextCreate(CurrentMemoryContext, "task",
+										ALLOCSET_DEFAULT_SIZES);
 
-	wfi_store_begin(function, true);
-	task_queue = wfi_arg_id(fcinfo, 0, "task_queue");
-	most = wfi_arg_count(fcinfo, 1, "max_tasks", MAX_TASKS);
-	namespace = wfi_arg_namespace(fcinfo, 2);
-	identity = wfi_arg_identity(fcinfo, 3);
-	context = AllocSetContextCreate(CurrentMemoryContext, "task",
-									ALLOCSET_DEFAULT_SIZES);
-
-	while (started < most && looked_at < MAX_TASKS)
+	while (started < poll->most && looked_at < MAX_TASKS)
 	{
-		List	   *tasks = wfi_store_claim_tasks(kind, namespace, task_queue,
-												  most - started);
+		List	   *tasks = wfi_store_claim_tasks(poll, poll->most - started);
 
 		if (tasks == NIL)
 			break;
@@ -115,10 +105,11 @@ wfi_poll(FunctionCallInfo fcinfo, char kind, WfiStartTask start_task)
 		foreach(lc, tasks)
 		{
 			MemoryContext old = MemoryContextSwitchTo(context);
-			WfiClaim	claim = start_task(lfirst(lc), identity, rsinfo);
+			WfiClaim	claim = claim_task(lfirst(lc), poll, receive, arg);
 
 			MemoryContextSwitchTo(old);
-			MemoryContextReset(context);
+			if (poll->context == NULL)
+				MemoryContextReset(context);
 			if (claim == WFI_CLAIM_STARTED)
 				started++;
 			else if (claim == WFI_CLAIM_BUSY)
@@ -126,18 +117,58 @@ wfi_poll(FunctionCallInfo fcinfo, char kind, WfiStartTask start_task)
 		}
 	}
 	foreach(lc, busy_tasks)
-		wfi_store_return_task(lfirst(lc), kind, namespace, task_queue,
-							  GetCurrentTimestamp());
-	if (started == 0)
-		wfi_check_namespace(namespace);
+		wfi_store_return_task(lfirst(lc), poll, GetCurrentTimestamp());
+	return started;
+}
+
+/* A poll with arguments (task_queue, max_tasks, namespace, identity). */
+void
+wfi_poll(FunctionCallInfo fcinfo, char kind, WfiReceiveTask receive)
+{
+	const char *function = kind == WFI_TASK_WORKFLOW ?
+	"wf_poll_workflow_task()" : "wf_poll_activity_task()";
+	WfiPoll		poll = {0};
+
+	InitMaterializedSRF(fcinfo, 0);
+	PreventCommandIfReadOnly(function);
+	if (wfi_enabled && !wfi_driver_running())
+		wfi_fire_due(TICK_ITEMS);
+
+	wfi_store_begin(function, true);
+	poll.kind = kind;
+	poll.task_queue = wfi_arg_id(fcinfo, 0, "task_queue");
+	poll.most = wfi_arg_count(fcinfo, 1, "max_tasks", MAX_TASKS);
+	poll.namespace = wfi_arg_namespace(fcinfo, 2);
+	poll.identity = wfi_arg_identity(fcinfo, 3);
+	if (wfi_poll_tasks(&poll, receive, fcinfo->resultinfo) == 0)
+		wfi_check_namespace(poll.namespace);
 	wfi_store_end();
+}
+
+/* Give a started task to the caller. */
+static void
+emit_workflow_task(WfiPolledTask *task, void *arg)
+{
+	ReturnSetInfo *rsinfo = arg;
+	Datum		values[8];
+	bool		nulls[8] = {0};
+
+	values[0] = CStringGetTextDatum(wfi_token_text(&task->token));
+	values[1] = CStringGetTextDatum(task->workflow_id);
+	values[2] = UUIDPGetDatum(&task->token.run_id);
+	values[3] = CStringGetTextDatum(task->workflow_type);
+	values[4] = Int32GetDatum(task->token.attempt);
+	values[5] = Int64GetDatum(task->run->previous_started_event_id);
+	values[6] = Int64GetDatum(task->token.started_event_id);
+	values[7] = JsonbPGetDatum(wfi_history_json(task->run));
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
 /* wf_poll_workflow_task(task_queue, max_tasks, namespace, identity) */
 Datum
 wfi_poll_workflow_task(PG_FUNCTION_ARGS)
 {
-	wfi_poll(fcinfo, WFI_TASK_WORKFLOW, start_workflow_task);
+	wfi_poll(fcinfo, WFI_TASK_WORKFLOW, emit_workflow_task);
 	return (Datum) 0;
 }
 

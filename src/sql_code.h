@@ -20,18 +20,6 @@ typedef struct WfiFunction
 	Jsonb	   *options;
 } WfiFunction;
 
-/* A started workflow task, as its worker needs it: without the history */
-typedef struct WfiPolledTask
-{
-	WfiToken	token;			/* with the hash of its secret */
-	char	   *namespace;
-	char	   *workflow_id;
-	char	   *workflow_type;
-	char	   *task_queue;
-	TimestampTz started_time;
-	char	   *identity;		/* of the worker */
-} WfiPolledTask;
-
 /* registry.c */
 extern WfiFunction *wfi_function_find(char kind, const char *namespace,
 									  const char *name,

@@ -33,6 +33,14 @@
 	"INSERT INTO wf.event (shard, run_id, event_id, batch_id, event_time, " \
 	"event_type, attributes) VALUES "
 
+/* row comparison, for a plan along the index whatever the statistics */
+#define SELECT_TASKS \
+	"SELECT queue_id, task_id, shard, run_id, namespace, task_queue, " \
+	"scheduled_event_id, attempt, type FROM wf.task " \
+	"WHERE ROW(queue_id, task_id)" GT "ROW($1, $2) AND queue_id" LE "$1"
+#define LOCK_TASKS \
+	"ORDER BY queue_id, task_id, shard LIMIT $3 FOR UPDATE SKIP LOCKED"
+
 #define ACTIVITY_COLUMNS \
 	"scheduled_event_id, activity_id, activity_type, first_scheduled_time, " \
 	"task_queue, schedule_to_close_timeout, schedule_to_start_timeout, " \
@@ -45,8 +53,8 @@
 
 /*
  * Parameter types: i int4, l int8, u uuid, s text, t timestamptz, b bool,
- * v interval, j jsonb, c "char", o wf.status, e wf.event_type, p tid; capitals
- * are arrays.
+ * v interval, j jsonb, c "char", o wf.status, e wf.event_type, p tid,
+ * r regrole; capitals are arrays.
  */
 const StatementDef wfi_statements[STATEMENTS] = {
 	[LOCK_CURRENT] = {
@@ -234,17 +242,14 @@ const StatementDef wfi_statements[STATEMENTS] = {
 	},
 	[INSERT_TASK] = {
 		"INSERT INTO wf.task (queue_id, shard, run_id, scheduled_event_id, "
-		"attempt, created_time, kind, namespace, task_queue) "
-		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)", "liulitcss"
+		"attempt, created_time, kind, namespace, task_queue, type) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", "liulitcsss"
 	},
 	[CLAIM_TASKS] = {
-		/* row comparison, for a plan along the index whatever the statistics */
-		"SELECT queue_id, task_id, shard, run_id, namespace, task_queue, "
-		"scheduled_event_id, attempt "
-		"FROM wf.task WHERE ROW(queue_id, task_id)" GT "ROW($1, $2) "
-		"AND queue_id" LE "$1 "
-		"ORDER BY queue_id, task_id, shard LIMIT $3 FOR UPDATE SKIP LOCKED",
-		"lll"
+		SELECT_TASKS " " LOCK_TASKS, "lll"
+	},
+	[CLAIM_TASKS_OF] = {
+		SELECT_TASKS " AND type" EQ "ANY ($4) " LOCK_TASKS, "lllS"
 	},
 	[DELETE_TASK] = {
 		"DELETE FROM wf.task WHERE queue_id" EQ "$1 AND task_id" EQ "$2"

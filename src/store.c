@@ -73,6 +73,10 @@ param_type(char letter)
 			return status_type;
 		case 'e':
 			return event_type;
+		case 'r':
+			return REGROLEOID;
+		case 'S':
+			return TEXTARRAYOID;
 		case 'L':
 			return INT8ARRAYOID;
 		case 'T':

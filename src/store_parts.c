@@ -318,7 +318,8 @@ wfi_store_signal_requests(const WfiRun *run)
 static void
 insert_task(int64 queue_id, int32 shard, const pg_uuid_t *run_id,
 			int64 scheduled_event_id, int32 attempt, TimestampTz now,
-			char kind, const char *namespace, const char *task_queue)
+			char kind, const char *namespace, const char *task_queue,
+			const char *type)
 {
 	Params		params = {0};
 
@@ -331,6 +332,7 @@ insert_task(int64 queue_id, int32 shard, const pg_uuid_t *run_id,
 	put(&params, CharGetDatum(kind));
 	put_text(&params, namespace);
 	put_text(&params, task_queue);
+	put_text(&params, type);
 	wfi_store_execute_one(INSERT_TASK, &params, SPI_OK_INSERT);
 }
 
@@ -342,7 +344,7 @@ wfi_store_insert_task(const WfiRun *run)
 							 run->task_queue),
 				run->shard, &run->run_id, run->task_scheduled_event_id,
 				run->task_attempt, run->now, WFI_TASK_WORKFLOW,
-				run->namespace, run->task_queue);
+				run->namespace, run->task_queue, run->workflow_type);
 }
 
 /* Put an activity that is dispatched into its queue. */
@@ -353,7 +355,8 @@ wfi_store_insert_activity_task(const WfiRun *run, const WfiActivity *activity)
 							 activity->task_queue),
 				run->shard, &run->run_id, activity->scheduled_event_id,
 				activity->attempt, run->now, WFI_TASK_ACTIVITY,
-				run->namespace, activity->task_queue);
+				run->namespace, activity->task_queue,
+				activity->activity_type);
 }
 
 /*
@@ -395,8 +398,7 @@ queue_position(int64 queue_id)
 
 /* Lock up to so many tasks of a queue behind *after, which advances. */
 static List *
-lock_tasks(int64 queue_id, const char *namespace, const char *task_queue,
-		   int32 most, int64 *after)
+lock_tasks(const WfiPoll *poll, int64 queue_id, int32 most, int64 *after)
 {
 	List	   *tasks = NIL;
 	Params		params;
@@ -412,13 +414,16 @@ lock_tasks(int64 queue_id, const char *namespace, const char *task_queue,
 		put(&params, Int64GetDatum(queue_id));
 		put(&params, Int64GetDatum(*after));
 		put(&params, Int64GetDatum(wanted));
-		rows = wfi_store_execute(CLAIM_TASKS, &params, SPI_OK_SELECT);
+		if (poll->types != NULL)
+			put(&params, PointerGetDatum(poll->types));
+		rows = wfi_store_execute(poll->types ? CLAIM_TASKS_OF : CLAIM_TASKS,
+								 &params, SPI_OK_SELECT);
 		table = SPI_tuptable;
 		for (uint64 i = 0; i < rows; i++)
 		{
 			WfiTask    *task = palloc(sizeof(WfiTask));
-			Datum		values[8];
-			bool		nulls[8];
+			Datum		values[9];
+			bool		nulls[9];
 
 			heap_deform_tuple(table->vals[i], table->tupdesc, values, nulls);
 			task->queue_id = DatumGetInt64(values[0]);
@@ -427,10 +432,11 @@ lock_tasks(int64 queue_id, const char *namespace, const char *task_queue,
 			task->run_id = *DatumGetUUIDP(values[3]);
 			task->scheduled_event_id = DatumGetInt64(values[6]);
 			task->attempt = DatumGetInt32(values[7]);
+			task->type = TextDatumGetCString(values[8]);
 			*after = task->task_id;
 			/* another queue's, should two ever have one hash */
-			if (strcmp(TextDatumGetCString(values[4]), namespace) == 0 &&
-				strcmp(TextDatumGetCString(values[5]), task_queue) == 0)
+			if (strcmp(TextDatumGetCString(values[4]), poll->namespace) == 0 &&
+				strcmp(TextDatumGetCString(values[5]), poll->task_queue) == 0)
 				tasks = lappend(tasks, task);
 		}
 		SPI_freetuptable(table);
@@ -461,20 +467,19 @@ delete_tasks(const List *tasks)
  * somebody else is taking are passed over.
  */
 List *
-wfi_store_claim_tasks(char kind, const char *namespace,
-					  const char *task_queue, int32 most)
+wfi_store_claim_tasks(const WfiPoll *poll, int32 most)
 {
-	int64		queue_id = wfi_queue_id(kind, namespace, task_queue);
+	int64		queue_id = wfi_queue_id(poll->kind, poll->namespace,
+										poll->task_queue);
 	QueuePosition *position = queue_position(queue_id);
 	bool		from_start = position->task_id == PG_INT64_MIN;
-	List	   *tasks = lock_tasks(queue_id, namespace, task_queue, most,
-								   &position->task_id);
+	List	   *tasks = lock_tasks(poll, queue_id, most, &position->task_id);
 
 	delete_tasks(tasks);
 	if (list_length(tasks) < most && !from_start)
 	{
 		int64		after = PG_INT64_MIN;
-		List	   *more = lock_tasks(queue_id, namespace, task_queue,
+		List	   *more = lock_tasks(poll, queue_id,
 									  most - list_length(tasks), &after);
 
 		delete_tasks(more);
@@ -486,12 +491,12 @@ wfi_store_claim_tasks(char kind, const char *namespace,
 
 /* Put a claimed task back, at the end of its queue. */
 void
-wfi_store_return_task(const WfiTask *task, char kind, const char *namespace,
-					  const char *task_queue, TimestampTz now)
+wfi_store_return_task(const WfiTask *task, const WfiPoll *poll,
+					  TimestampTz now)
 {
 	insert_task(task->queue_id, task->shard, &task->run_id,
-				task->scheduled_event_id, task->attempt, now, kind, namespace,
-				task_queue);
+				task->scheduled_event_id, task->attempt, now, poll->kind,
+				poll->namespace, poll->task_queue, task->type);
 }
 
 /* The driver must look at this run no later than then. */

@@ -502,6 +502,7 @@ typedef struct WfiTask
 	pg_uuid_t	run_id;
 	int64		scheduled_event_id;
 	int32		attempt;
+	char	   *type;			/* of the workflow or activity */
 } WfiTask;
 
 typedef enum WfiClaim
@@ -511,16 +512,59 @@ typedef enum WfiClaim
 	WFI_CLAIM_BUSY				/* somebody else holds the run */
 } WfiClaim;
 
-struct ReturnSetInfo;
-typedef WfiClaim (*WfiStartTask) (const WfiTask *task, const char *identity,
-								  struct ReturnSetInfo *rsinfo);
+/* What to claim, and for whom */
+typedef struct WfiPoll
+{
+	char		kind;			/* WFI_TASK_WORKFLOW or WFI_TASK_ACTIVITY */
+	const char *namespace;
+	const char *task_queue;
+	struct ArrayType *types;	/* text[]: of these types only; NULL: of any */
+	int32		most;			/* how many tasks */
+	const char *identity;
+	MemoryContext context;		/* where to leave the tasks; NULL: they go
+								 * when their receiver is done with them */
+} WfiPoll;
+
+/* A task that a poll has started: what its worker needs, but for the history */
+typedef struct WfiPolledTask
+{
+	WfiToken	token;			/* with the hash of its secret */
+	char	   *namespace;
+	char	   *workflow_id;
+	char	   *workflow_type;
+	char	   *task_queue;
+	TimestampTz started_time;
+	int64		time_limit;		/* for this attempt; 0 for none */
+	char	   *identity;		/* of the worker */
+	WfiRun	   *run;			/* as the start has left it */
+	const WfiActivity *activity;	/* the same; NULL for a workflow task */
+	Jsonb	   *input;			/* of the activity */
+	Jsonb	   *header;			/* of the activity */
+} WfiPolledTask;
+
+typedef void (*WfiReceiveTask) (WfiPolledTask *task, void *arg);
+
+extern int	wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive,
+						   void *arg);
 extern void wfi_poll(FunctionCallInfo fcinfo, char kind,
-					 WfiStartTask start_task);
+					 WfiReceiveTask receive);
 extern void wfi_task_reply(const WfiToken *token, const Jsonb *commands,
 						   bool force_new, const char *identity,
 						   WfiRefusal *refusal);
 extern void wfi_task_reply_failed(const WfiToken *token, const char *cause,
 								  const Jsonb *failure, const char *identity);
+
+/* activity_api.c: the same for activities */
+extern WfiClaim wfi_activity_claim(const WfiTask *task, const char *identity,
+								   WfiPolledTask *polled);
+extern void wfi_activity_reply(const WfiToken *token, const Jsonb *result,
+							   const char *identity);
+extern void wfi_activity_reply_failed(const WfiToken *token, Jsonb *failure,
+									  Jsonb *last_heartbeat_details,
+									  const char *identity);
+extern void wfi_activity_reply_canceled(const WfiToken *token,
+										Jsonb *details,
+										const char *identity);
 
 /* heartbeat.c: heartbeats in shared memory */
 extern int	wfi_max_heartbeat_slots;
@@ -649,11 +693,9 @@ extern void wfi_store_signal_requests(const WfiRun *run);
 extern void wfi_store_insert_task(const WfiRun *run);
 extern void wfi_store_insert_activity_task(const WfiRun *run,
 										   const WfiActivity *activity);
-extern List *wfi_store_claim_tasks(char kind, const char *namespace,
-								   const char *task_queue, int32 most);
-extern void wfi_store_return_task(const WfiTask *task, char kind,
-								  const char *namespace,
-								  const char *task_queue, TimestampTz now);
+extern List *wfi_store_claim_tasks(const WfiPoll *poll, int32 most);
+extern void wfi_store_return_task(const WfiTask *task, const WfiPoll *poll,
+								  TimestampTz now);
 extern void wfi_store_insert_wakeup(int32 shard, const pg_uuid_t *run_id,
 									TimestampTz due_time);
 extern bool wfi_store_claim_wakeup(TimestampTz now, const WfiWakeup *after,
