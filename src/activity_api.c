@@ -72,13 +72,13 @@ WfiClaim
 wfi_activity_claim(const WfiTask *task, const char *identity,
 				   WfiPolledTask *polled)
 {
-	WfiRun	   *run = wfi_store_lock_run(task->shard, &task->run_id, true);
+	WfiMissing	why;
+	WfiRun	   *run = wfi_store_try_run(task->shard, &task->run_id, &why);
 	WfiActivity *activity;
 	const WfiEvent *event;
 
 	if (run == NULL)
-		return wfi_store_run_exists(task->shard, &task->run_id) ?
-			WFI_CLAIM_BUSY : WFI_CLAIM_STALE;
+		return why == WFI_MISSING_GONE ? WFI_CLAIM_STALE : WFI_CLAIM_BUSY;
 	if (run->status != WFI_RUNNING)
 		return WFI_CLAIM_STALE;
 	activity = wfi_activity_get(run, task->scheduled_event_id);
@@ -143,7 +143,7 @@ check_open(WfiRun *run)
 static WfiRun *
 lock_by_token(const WfiToken *token, WfiActivity **activity)
 {
-	WfiRun	   *run = wfi_store_lock_run(token->shard, &token->run_id, false);
+	WfiRun	   *run = wfi_store_lock_run(token->shard, &token->run_id);
 
 	if (run == NULL)
 		error_activity("Its workflow run does not exist.");

@@ -89,13 +89,11 @@ typedef struct WfiWakeup
 } WfiWakeup;
 
 /* Claim the earliest due wake-up nobody else holds and do what is due. */
-extern WfiFireResult wfi_fire_next(TimestampTz now, WfiWakeup *wakeup);
+extern WfiFireResult wfi_fire_next(TimestampTz now, bool safely,
+								   WfiWakeup *wakeup, TimestampTz *next);
 
 /* After an error, in a new transaction: try this wake-up again later. */
 extern void wfi_defer_wakeup(const WfiWakeup *wakeup, TimestampTz until);
-
-/* When is the earliest wake-up due?  DT_NOEND when there is none. */
-extern TimestampTz wfi_next_wakeup(void);
 
 /* wfi_notify_queue() for queues whose oldest task was created before. */
 extern int	wfi_renotify(TimestampTz created_before);

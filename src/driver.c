@@ -311,11 +311,9 @@ fire_one(void *arg)
 	context.arg = state;
 	context.previous = error_context_stack;
 	error_context_stack = &context;
-	state->result = wfi_fire_next(GetCurrentTimestamp(), &state->wakeup);
+	state->result = wfi_fire_next(GetCurrentTimestamp(), false, &state->wakeup,
+								  &state->next);
 	error_context_stack = context.previous;
-
-	if (state->result == WFI_FIRE_NOTHING)
-		state->next = wfi_next_wakeup();
 }
 
 /*

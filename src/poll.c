@@ -16,7 +16,7 @@ PG_FUNCTION_INFO_V1(wfi_poll_workflow_task);
 PG_FUNCTION_INFO_V1(wfi_respond_workflow_task_completed);
 PG_FUNCTION_INFO_V1(wfi_respond_workflow_task_failed);
 
-/* The most tasks one poll may ask for, and look at */
+/* The most tasks one poll may ask for, and of those that are stale remove */
 #define MAX_TASKS 1000
 
 /* How many overdue runs a poll looks after when there is no driver */
@@ -27,11 +27,11 @@ static WfiClaim
 claim_workflow_task(const WfiTask *task, const char *identity,
 					WfiPolledTask *polled)
 {
-	WfiRun	   *run = wfi_store_lock_run(task->shard, &task->run_id, true);
+	WfiMissing	why;
+	WfiRun	   *run = wfi_store_try_run(task->shard, &task->run_id, &why);
 
 	if (run == NULL)
-		return wfi_store_run_exists(task->shard, &task->run_id) ?
-			WFI_CLAIM_BUSY : WFI_CLAIM_STALE;
+		return why == WFI_MISSING_GONE ? WFI_CLAIM_STALE : WFI_CLAIM_BUSY;
 	if (run->status != WFI_RUNNING || run->task_scheduled_event_id == 0 ||
 		run->task_started_event_id != 0)
 		return WFI_CLAIM_STALE;
@@ -80,44 +80,40 @@ claim_task(const WfiTask *task, const WfiPoll *poll, WfiReceiveTask receive,
 
 /*
  * Claim tasks and start them, each in memory of its own, as histories can be
- * large; how many.  Tasks whose runs are locked go back into the queue.
+ * large; how many.  Tasks whose runs are locked stay in the queue.
  */
 int
 wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive, void *arg)
 {
 	MemoryContext context = poll->context;
 	int32		started = 0;
-	int32		looked_at = 0;
-	List	   *busy_tasks = NIL;
-	ListCell   *lc;
+	int32		stale = 0;
+	bool		busy = false;
+	WfiWalk    *queue;
+	WfiTask		task;
 
 	if (context == NULL)
 		context = AllocSetContextCreate(CurrentMemoryContext, "task",
 										ALLOCSET_DEFAULT_SIZES);
 
-	while (started < poll->most && looked_at < MAX_TASKS)
+	queue = wfi_store_open_queue(poll);
+	while (started < poll->most && stale < MAX_TASKS &&
+		   wfi_store_next_task(queue, &task))
 	{
-		List	   *tasks = wfi_store_claim_tasks(poll, poll->most - started);
+		MemoryContext old = MemoryContextSwitchTo(context);
+		WfiClaim	claim = claim_task(&task, poll, receive, arg);
 
-		if (tasks == NIL)
-			break;
-		looked_at += list_length(tasks);
-		foreach(lc, tasks)
-		{
-			MemoryContext old = MemoryContextSwitchTo(context);
-			WfiClaim	claim = claim_task(lfirst(lc), poll, receive, arg);
-
-			MemoryContextSwitchTo(old);
-			if (poll->context == NULL)
-				MemoryContextReset(context);
-			if (claim == WFI_CLAIM_STARTED)
-				started++;
-			else if (claim == WFI_CLAIM_BUSY)
-				busy_tasks = lappend(busy_tasks, lfirst(lc));
-		}
+		if (claim == WFI_CLAIM_BUSY)
+			busy = true;
+		else
+			wfi_store_delete_task(&task);
+		started += claim == WFI_CLAIM_STARTED;
+		stale += claim == WFI_CLAIM_STALE;
+		MemoryContextSwitchTo(old);
+		if (poll->context == NULL)
+			MemoryContextReset(context);
 	}
-	foreach(lc, busy_tasks)
-		wfi_store_return_task(lfirst(lc), poll, GetCurrentTimestamp());
+	wfi_store_close_queue(queue, busy);
 	return started;
 }
 
@@ -176,7 +172,7 @@ wfi_poll_workflow_task(PG_FUNCTION_ARGS)
 static WfiRun *
 lock_by_token(const WfiToken *token)
 {
-	WfiRun	   *run = wfi_store_lock_run(token->shard, &token->run_id, false);
+	WfiRun	   *run = wfi_store_lock_run(token->shard, &token->run_id);
 
 	if (run == NULL || !wfi_run_open(run) ||
 		run->task_started_event_id == 0 ||

@@ -87,7 +87,7 @@ wfi_run_lock_target(const char *namespace, const char *workflow_id,
 	else
 	{
 		run = check_owner(wfi_store_lock_run(wfi_shard(namespace, workflow_id),
-											 run_id, false),
+											 run_id),
 						  namespace, workflow_id);
 		if (run != NULL)
 			wfi_run_touch(run);
@@ -329,7 +329,7 @@ wfi_run_flush(WfiRun *run)
 WfiRun *
 wfi_run_reload(WfiRun *run)
 {
-	WfiRun	   *stored = wfi_store_lock_run(run->shard, &run->run_id, false);
+	WfiRun	   *stored = wfi_store_lock_run(run->shard, &run->run_id);
 
 	if (stored == NULL)
 		elog(ERROR, "run \"%s\" has vanished", wfi_uuid_text(&run->run_id));

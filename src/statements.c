@@ -33,14 +33,6 @@
 	"INSERT INTO wf.event (shard, run_id, event_id, batch_id, event_time, " \
 	"event_type, attributes) VALUES "
 
-/* row comparison, for a plan along the index whatever the statistics */
-#define SELECT_TASKS \
-	"SELECT queue_id, task_id, shard, run_id, namespace, task_queue, " \
-	"scheduled_event_id, attempt, type FROM wf.task " \
-	"WHERE ROW(queue_id, task_id)" GT "ROW($1, $2) AND queue_id" LE "$1"
-#define LOCK_TASKS \
-	"ORDER BY queue_id, task_id, shard LIMIT $3 FOR UPDATE SKIP LOCKED"
-
 #define ACTIVITY_COLUMNS \
 	"scheduled_event_id, activity_id, activity_type, first_scheduled_time, " \
 	"task_queue, schedule_to_close_timeout, schedule_to_start_timeout, " \
@@ -77,6 +69,10 @@ const StatementDef wfi_statements[STATEMENTS] = {
 	},
 	[RUN_EXISTS] = {
 		"SELECT 1" BY_RUN, "iu"
+	},
+	[ANY_RUN] = {
+		/* over all shards; asked about a run that is not there */
+		"SELECT 1 FROM wf.execution LIMIT 1", ""
 	},
 	[INSERT_RUN] = {
 		"INSERT INTO wf.execution (shard, run_id, first_execution_run_id, "
@@ -245,32 +241,38 @@ const StatementDef wfi_statements[STATEMENTS] = {
 		"attempt, created_time, kind, namespace, task_queue, type) "
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", "liulitcsss"
 	},
-	[CLAIM_TASKS] = {
-		SELECT_TASKS " " LOCK_TASKS, "lll"
-	},
-	[CLAIM_TASKS_OF] = {
-		SELECT_TASKS " AND type" EQ "ANY ($4) " LOCK_TASKS, "lllS"
+	[READ_TASKS] = {
+		/* row comparison, for a plan along the index whatever the statistics */
+		"SELECT queue_id, task_id, shard, run_id, scheduled_event_id, "
+		"attempt, created_time, kind, namespace, task_queue, type "
+		"FROM wf.task WHERE ROW(queue_id, task_id)" GT "ROW($1, $2) "
+		"AND queue_id" LE "$1 ORDER BY queue_id, task_id, shard LIMIT $3",
+		"lll"
 	},
 	[DELETE_TASK] = {
-		"DELETE FROM wf.task WHERE queue_id" EQ "$1 AND task_id" EQ "$2"
-		" AND shard" EQ "$3", "lli"
+		/* never waits */
+		"WITH l AS (SELECT queue_id, task_id, shard FROM wf.task"
+		" WHERE queue_id" EQ "$1 AND task_id" EQ "$2 AND shard" EQ "$3"
+		" FOR UPDATE SKIP LOCKED) DELETE FROM wf.task AS t USING l"
+		" WHERE t.queue_id" EQ "l.queue_id AND t.task_id" EQ "l.task_id"
+		" AND t.shard" EQ "l.shard AND t.shard" EQ "$3", "lli"
 	},
 	[INSERT_WAKEUP] = {
 		"INSERT INTO wf.wakeup (shard, run_id, due_time) VALUES ($1, $2, $3) "
 		"ON CONFLICT DO NOTHING", "iut"
 	},
-	[CLAIM_WAKEUP] = {
-		"SELECT due_time, run_id, shard FROM wf.wakeup WHERE due_time" LE "$1 "
-		"AND ROW(due_time, run_id, shard)" GT "ROW($2, $3, $4) "
-		"ORDER BY due_time, run_id, shard LIMIT 1 FOR UPDATE SKIP LOCKED",
-		"ttui"
+	[READ_WAKEUPS] = {
+		"SELECT due_time, run_id, shard FROM wf.wakeup "
+		"WHERE ROW(due_time, run_id, shard)" GT "ROW($1, $2, $3) "
+		"ORDER BY due_time, run_id, shard LIMIT $4", "tuil"
 	},
 	[DELETE_WAKEUP] = {
-		"DELETE FROM wf.wakeup WHERE shard" EQ "$1 AND run_id" EQ "$2"
-		" AND due_time" EQ "$3", "iut"
-	},
-	[NEXT_WAKEUP] = {
-		"SELECT due_time FROM wf.wakeup ORDER BY due_time LIMIT 1", ""
+		/* never waits */
+		"WITH l AS (SELECT due_time, run_id, shard FROM wf.wakeup"
+		" WHERE due_time" EQ "$1 AND run_id" EQ "$2 AND shard" EQ "$3"
+		" FOR UPDATE SKIP LOCKED) DELETE FROM wf.wakeup AS w USING l"
+		" WHERE w.due_time" EQ "l.due_time AND w.run_id" EQ "l.run_id"
+		" AND w.shard" EQ "l.shard AND w.shard" EQ "$3", "tui"
 	},
 	[RENOTIFY] = {
 		/* the oldest task of each queue, by skipping from queue to queue */

@@ -4,8 +4,8 @@
  *
  * The statements run as the owner of schema wf: callers need EXECUTE on the
  * functions and nothing else.  Locks are taken in one order: the run's row
- * first, then rows of its other tables.  Rows of wf.task and wf.wakeup, and
- * the runs they lead to, are locked with SKIP LOCKED only.
+ * first, then rows of its other tables.  Runs that rows of wf.task and
+ * wf.wakeup lead to, and these rows, are locked with SKIP LOCKED only.
  */
 #include "postgres.h"
 
@@ -331,11 +331,11 @@ wfi_store_exists_now(Statement statement, Params *params)
 	return SPI_processed > 0;
 }
 
-/* May rows of wf.execution be locked and updated without SQL? */
-bool
-wfi_store_direct(void)
+/* Schema wf. */
+Oid
+wfi_store_schema(void)
 {
-	return wfi_direct_usable(known_schema);
+	return known_schema;
 }
 
 /* A status as a parameter. */

@@ -25,6 +25,7 @@ typedef enum Statement
 	READ_RUN,
 	READ_MEMO,
 	RUN_EXISTS,
+	ANY_RUN,
 	INSERT_RUN,
 	UNSET_CURRENT,
 	INSERT_EVENTS_1,
@@ -54,13 +55,11 @@ typedef enum Statement
 	SEEN_SIGNAL,
 	INSERT_SIGNAL,
 	INSERT_TASK,
-	CLAIM_TASKS,
-	CLAIM_TASKS_OF,
+	READ_TASKS,
 	DELETE_TASK,
 	INSERT_WAKEUP,
-	CLAIM_WAKEUP,
+	READ_WAKEUPS,
 	DELETE_WAKEUP,
-	NEXT_WAKEUP,
 	RENOTIFY,
 	NAMESPACE_EXISTS,
 	NAMESPACE_IN_USE,
@@ -197,7 +196,7 @@ extern Datum wfi_store_event_type(WfiEventType type);
 extern WfiEventType wfi_store_read_event_type(Datum value);
 extern Oid	wfi_store_event_type_oid(void);
 
-extern bool wfi_store_direct(void);
+extern Oid	wfi_store_schema(void);
 extern bool wfi_store_exists_now(Statement statement, Params *params);
 
 /* store_direct.c */
@@ -205,17 +204,27 @@ typedef enum WfiDirectKey
 {
 	WFI_DIRECT_CURRENT,			/* shard, workflow id, namespace */
 	WFI_DIRECT_RUN,				/* shard, run id */
+	WFI_DIRECT_TASK,			/* queue id, task id, shard */
+	WFI_DIRECT_WAKEUP,			/* due time, run id, shard */
 	WFI_DIRECT_KEYS				/* how many there are */
 } WfiDirectKey;
 
 typedef WfiRun *(*WfiReadRow) (TupleDesc desc, Datum *values, bool *nulls);
 
-extern bool wfi_direct_usable(Oid schema);
+typedef struct WfiDirectScan WfiDirectScan;
+
 extern void wfi_direct_forget(void);
-extern WfiRun *wfi_direct_lock(WfiDirectKey key, const Datum *values,
-							   bool skip_locked, WfiReadRow read_row);
-extern void wfi_direct_update(ItemPointerData position, Datum *values,
+extern bool wfi_direct_lock(WfiDirectKey key, const Datum *values,
+							bool skip_locked, WfiReadRow read_row,
+							WfiRun **run, bool *found);
+extern bool wfi_direct_update(ItemPointerData position, Datum *values,
 							  bool *nulls, bool *replace);
+extern bool wfi_direct_delete(WfiDirectKey key, const Datum *values,
+							  bool *deleted);
+extern WfiDirectScan *wfi_direct_scan_begin(WfiDirectKey key,
+											const Datum *values, int columns);
+extern const Datum *wfi_direct_scan_next(WfiDirectScan *scan);
+extern void wfi_direct_scan_end(WfiDirectScan *scan);
 
 /* store_run.c */
 extern void wfi_store_forget_runs(void);

@@ -1,16 +1,17 @@
 /*
  * store_direct.c
- *	  Direct access to rows of wf.execution, beside SQL.
+ *	  Direct access to rows of some tables, beside SQL.
  *
- * Every operation locks one row of this table and updates it.  As statements
- * these two cost more than all else together, most of it the executor's
- * start-up.  So, where the table is a plain one, they go through the table
- * and index access methods instead, step by step as the executor would do
- * it: LockRows with EvalPlanQual for the lock, ModifyTable for the update.
- * Where anything is special about the table (triggers, policies, another
- * access method, distribution over nodes), and with the setting
- * workflow_interrupt.direct_access off, the statements in statements.c are
- * used; both do the same.
+ * Every operation locks one row of wf.execution and updates it, every poll
+ * takes rows of wf.task.  As statements these cost more than all else
+ * together, most of it the executor's start-up.  So, where a table is a plain
+ * one, they go through the table and index access methods instead, step by
+ * step as the executor would do it: LockRows with EvalPlanQual for the lock,
+ * ModifyTable for the update and the deletion.  Where anything is special
+ * about the table (triggers, policies, another access method, distribution
+ * over nodes), and with the setting workflow_interrupt.direct_access off, the
+ * statements in statements.c are used; both do the same.  The functions here
+ * that may find a table special return false then, and nothing is done.
  */
 #include "postgres.h"
 
@@ -32,23 +33,81 @@
 
 #include "store.h"
 
-/* What is known of the table, until its relcache entry is invalidated */
-static bool known = false;
-static bool usable;
-static Oid	table_oid;
-static Oid	index_oids[WFI_DIRECT_KEYS];
+typedef enum DirectTable
+{
+	EXECUTION,
+	TASK,
+	WAKEUP,
+	TABLES						/* how many there are */
+} DirectTable;
 
-static const char *const index_names[WFI_DIRECT_KEYS] = {
-	[WFI_DIRECT_CURRENT] = "execution_current_key",
-	[WFI_DIRECT_RUN] = "execution_pkey",
+/* What is known of a table, until its relcache entry is invalidated */
+typedef struct TableState
+{
+	bool		known;
+	bool		usable;
+	Oid			oid;
+} TableState;
+
+static TableState tables[TABLES];
+static const char *const table_names[TABLES] = {
+	[EXECUTION] = "execution",
+	[TASK] = "task",
+	[WAKEUP] = "wakeup",
 };
+
+typedef struct KeyColumn
+{
+	Oid			type;
+	RegProcedure equal;
+	Oid			collation;
+	StrategyNumber behind;		/* how a scan can begin at a value */
+	RegProcedure behind_proc;
+} KeyColumn;
+
+#define MAX_KEY_COLUMNS 3
+
+#define INT4_KEY {INT4OID, F_INT4EQ}
+#define UUID_KEY {UUIDOID, F_UUID_EQ}
+#define TEXT_KEY {TEXTOID, F_TEXTEQ, C_COLLATION_OID}
+#define INT8_KEY {INT8OID, F_INT8EQ, InvalidOid, \
+	BTGreaterStrategyNumber, F_INT8GT}
+#define TIME_KEY {TIMESTAMPTZOID, F_TIMESTAMPTZ_EQ, InvalidOid, \
+	BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE}
+
+static const struct
+{
+	const char *name;
+	DirectTable table;
+	int			columns;
+	KeyColumn	key[MAX_KEY_COLUMNS];
+}			indexes[WFI_DIRECT_KEYS] = {
+
+	[WFI_DIRECT_CURRENT] = {
+		"execution_current_key", EXECUTION, 3, {INT4_KEY, TEXT_KEY, TEXT_KEY}
+	},
+	[WFI_DIRECT_RUN] = {
+		"execution_pkey", EXECUTION, 2, {INT4_KEY, UUID_KEY}
+	},
+	[WFI_DIRECT_TASK] = {
+		"task_pkey", TASK, 3, {INT8_KEY, INT8_KEY, INT4_KEY}
+	},
+	[WFI_DIRECT_WAKEUP] = {
+		"wakeup_pkey", WAKEUP, 3, {TIME_KEY, UUID_KEY, INT4_KEY}
+	},
+};
+
+static Oid	index_oids[WFI_DIRECT_KEYS];
 
 /* Something changed in a table: look again if it was ours. */
 static void
 relation_changed(Datum arg, Oid relid)
 {
-	if (relid == InvalidOid || relid == table_oid)
-		known = false;
+	for (int i = 0; i < TABLES; i++)
+	{
+		if (relid == InvalidOid || relid == tables[i].oid)
+			tables[i].known = false;
+	}
 }
 
 /* Is there nothing about the table that only the executor would honor? */
@@ -69,11 +128,13 @@ is_plain(Relation relation)
 		  !constraints->has_generated_stored));
 }
 
-/* Find out about the table and its indexes. */
+/* Find out about a table and its indexes. */
 static void
-look(Oid schema)
+look(DirectTable table)
 {
 	static bool registered = false;
+	TableState *state = &tables[table];
+	Oid			schema = wfi_store_schema();
 	Relation	relation;
 
 	if (!registered)
@@ -81,59 +142,78 @@ look(Oid schema)
 		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 		registered = true;
 	}
-	usable = false;
-	table_oid = get_relname_relid("execution", schema);
-	known = true;
-	relation = table_open(table_oid, AccessShareLock);
+	state->usable = false;
+	state->oid = get_relname_relid(table_names[table], schema);
+	state->known = true;
+	relation = table_open(state->oid, AccessShareLock);
 	if (is_plain(relation) && !OidIsValid(get_extension_oid("citus", true)))
 	{
-		usable = true;
+		state->usable = true;
 		for (int i = 0; i < WFI_DIRECT_KEYS; i++)
 		{
-			index_oids[i] = get_relname_relid(index_names[i], schema);
+			if (indexes[i].table != table)
+				continue;
+			index_oids[i] = get_relname_relid(indexes[i].name, schema);
 			if (!OidIsValid(index_oids[i]) ||
 				!get_index_isvalid(index_oids[i]))
-				usable = false;
+				state->usable = false;
 		}
 	}
 	table_close(relation, AccessShareLock);
 }
 
-/* May rows of wf.execution be accessed directly? */
-bool
-wfi_direct_usable(Oid schema)
+/*
+ * Open and lock a table; NULL when it must not be accessed directly.  What
+ * was known before the lock may be out of date once we have it.
+ */
+static Relation
+open_plain(DirectTable table, LOCKMODE mode)
 {
+	TableState *state = &tables[table];
+	Relation	relation;
+
 	if (!wfi_direct_access)
-		return false;
-	if (!known)
-		look(schema);
-	return usable;
+		return NULL;
+	if (!state->known)
+		look(table);
+	if (!state->usable)
+		return NULL;
+	relation = table_open(state->oid, mode);
+	if (!state->known)
+		look(table);
+	if (state->usable && state->oid == RelationGetRelid(relation))
+		return relation;
+	table_close(relation, mode);
+	return NULL;
 }
 
 /* Another life of the extension has begun. */
 void
 wfi_direct_forget(void)
 {
-	known = false;
+	for (int i = 0; i < TABLES; i++)
+		tables[i].known = false;
 }
 
-/* Set up scan keys; the columns are those of the index. */
-static int
-make_keys(WfiDirectKey key, const Datum *values, ScanKeyData *keys)
+/*
+ * Set up scan keys for the first columns of an index: all equal, or the last
+ * of them from that value on.
+ */
+static void
+make_keys(WfiDirectKey key, const Datum *values, int columns, bool from,
+		  ScanKeyData *keys)
 {
-	ScanKeyEntryInitialize(&keys[0], 0, 1, BTEqualStrategyNumber, INT4OID,
-						   InvalidOid, F_INT4EQ, values[0]);
-	if (key == WFI_DIRECT_RUN)
+	for (int i = 0; i < columns; i++)
 	{
-		ScanKeyEntryInitialize(&keys[1], 0, 2, BTEqualStrategyNumber, UUIDOID,
-							   InvalidOid, F_UUID_EQ, values[1]);
-		return 2;
+		const KeyColumn *column = &indexes[key].key[i];
+		bool		behind = from && i == columns - 1;
+
+		ScanKeyEntryInitialize(&keys[i], 0, i + 1,
+							   behind ? column->behind : BTEqualStrategyNumber,
+							   column->type, column->collation,
+							   behind ? column->behind_proc : column->equal,
+							   values[i]);
 	}
-	ScanKeyEntryInitialize(&keys[1], 0, 2, BTEqualStrategyNumber, TEXTOID,
-						   C_COLLATION_OID, F_TEXTEQ, values[1]);
-	ScanKeyEntryInitialize(&keys[2], 0, 3, BTEqualStrategyNumber, TEXTOID,
-						   C_COLLATION_OID, F_TEXTEQ, values[2]);
-	return 3;
 }
 
 /* Find the row that the snapshot shows under a key. */
@@ -142,11 +222,12 @@ find_row(Relation relation, WfiDirectKey key, const Datum *values,
 		 Snapshot snapshot, TupleTableSlot *slot)
 {
 	Relation	index = index_open(index_oids[key], AccessShareLock);
-	ScanKeyData keys[3];
-	int			n = make_keys(key, values, keys);
+	ScanKeyData keys[MAX_KEY_COLUMNS];
+	int			n = indexes[key].columns;
 	IndexScanDesc scan = wfi_index_beginscan(relation, index, snapshot, n);
 	bool		found;
 
+	make_keys(key, values, n, false, keys);
 	index_rescan(scan, keys, n, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, slot);
 	index_endscan(scan);
@@ -204,36 +285,40 @@ lock_row(Relation relation, Snapshot snapshot, bool skip_locked,
 
 /*
  * SELECT ... FOR NO KEY UPDATE of a run's row: the current run of a workflow
- * id, or a run by its id.  What the callback makes of the row, or NULL when
- * there is none (or, with skip_locked, it is locked).
+ * id, or a run by its id.  *run is what the callback makes of the row, or
+ * NULL when there is none (or, with skip_locked, it is locked); *found says
+ * whether there was one to lock.
  */
-WfiRun *
+bool
 wfi_direct_lock(WfiDirectKey key, const Datum *values, bool skip_locked,
-				WfiReadRow read_row)
+				WfiReadRow read_row, WfiRun **run, bool *found)
 {
-	Relation	relation = table_open(table_oid, RowShareLock);
-	TupleTableSlot *slot = table_slot_create(relation, NULL);
+	Relation	relation = open_plain(EXECUTION, RowShareLock);
+	TupleTableSlot *slot;
 	Snapshot	snapshot;
-	WfiRun	   *run = NULL;
 	bool		traversed;
 
+	if (relation == NULL)
+		return false;
+	slot = table_slot_create(relation, NULL);
+	*run = NULL;
 	CommandCounterIncrement();
 	snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	if (find_row(relation, key, values, snapshot, slot) &&
-		lock_row(relation, snapshot, skip_locked, slot, &traversed))
+	*found = find_row(relation, key, values, snapshot, slot);
+	if (*found && lock_row(relation, snapshot, skip_locked, slot, &traversed))
 	{
 		slot_getallattrs(slot);
-		run = read_row(RelationGetDescr(relation), slot->tts_values,
-					   slot->tts_isnull);
-		run->position = slot->tts_tid;
+		*run = read_row(RelationGetDescr(relation), slot->tts_values,
+						slot->tts_isnull);
+		(*run)->position = slot->tts_tid;
 		/* the new version need not be what we looked for */
-		if (traversed && key == WFI_DIRECT_CURRENT && !run->is_current)
-			run = NULL;
+		if (traversed && key == WFI_DIRECT_CURRENT && !(*run)->is_current)
+			*run = NULL;
 	}
 	UnregisterSnapshot(snapshot);
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(relation, NoLock);
-	return run;
+	return true;
 }
 
 /* Enter a new version into the indexes, when it is not a HOT one. */
@@ -256,15 +341,14 @@ insert_index_entries(Relation relation, TupleTableSlot *slot,
  * UPDATE of columns of a row that this transaction has locked; values in the
  * order of the table's columns, those that replace says are taken.
  */
-void
+bool
 wfi_direct_update(ItemPointerData position, Datum *values, bool *nulls,
 				  bool *replace)
 {
-	Relation	relation = table_open(table_oid, RowExclusiveLock);
-	TupleDesc	desc = RelationGetDescr(relation);
-	TupleTableSlot *old_slot = table_slot_create(relation, NULL);
-	TupleTableSlot *new_slot = MakeSingleTupleTableSlot(desc,
-														&TTSOpsHeapTuple);
+	Relation	relation = open_plain(EXECUTION, RowExclusiveLock);
+	TupleDesc	desc;
+	TupleTableSlot *old_slot;
+	TupleTableSlot *new_slot;
 	TM_FailureData failure;
 	LockTupleMode mode;
 	WfiUpdateIndexes indexes;
@@ -273,6 +357,11 @@ wfi_direct_update(ItemPointerData position, Datum *values, bool *nulls,
 	HeapTuple	old_tuple;
 	Snapshot	snapshot;
 
+	if (relation == NULL)
+		return false;
+	desc = RelationGetDescr(relation);
+	old_slot = table_slot_create(relation, NULL);
+	new_slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
 	CheckCmdReplicaIdentity(relation, CMD_UPDATE);
 	CommandCounterIncrement();
 	snapshot = RegisterSnapshot(GetTransactionSnapshot());
@@ -283,7 +372,7 @@ wfi_direct_update(ItemPointerData position, Datum *values, bool *nulls,
 	ExecStoreHeapTuple(heap_modify_tuple(old_tuple, desc, values, nulls,
 										 replace),
 					   new_slot, true);
-	new_slot->tts_tableOid = table_oid;
+	new_slot->tts_tableOid = RelationGetRelid(relation);
 	result = table_tuple_update(relation, &position, new_slot,
 								GetCurrentCommandId(true), snapshot,
 								InvalidSnapshot, true, &failure, &mode,
@@ -298,4 +387,92 @@ wfi_direct_update(ItemPointerData position, Datum *values, bool *nulls,
 	ExecDropSingleTupleTableSlot(new_slot);
 	table_close(relation, NoLock);
 	CommandCounterIncrement();
+	return true;
+}
+
+/*
+ * DELETE of a row of a queue by its key; *deleted is false when it is gone,
+ * or when somebody else is at it: this never waits.
+ */
+bool
+wfi_direct_delete(WfiDirectKey key, const Datum *values, bool *deleted)
+{
+	Relation	relation = open_plain(indexes[key].table, RowExclusiveLock);
+	TupleTableSlot *slot;
+	Snapshot	snapshot;
+	TM_FailureData failure;
+
+	if (relation == NULL)
+		return false;
+	CheckCmdReplicaIdentity(relation, CMD_DELETE);
+	slot = table_slot_create(relation, NULL);
+	CommandCounterIncrement();
+	snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	*deleted = find_row(relation, key, values, snapshot, slot) &&
+		table_tuple_delete(relation, &slot->tts_tid,
+						   GetCurrentCommandId(true), snapshot,
+						   InvalidSnapshot, false, &failure, false) == TM_Ok;
+	UnregisterSnapshot(snapshot);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(relation, NoLock);
+	CommandCounterIncrement();
+	return true;
+}
+
+/* A walk along an index of a queue */
+struct WfiDirectScan
+{
+	Relation	relation;
+	Relation	index;
+	IndexScanDesc scan;
+	Snapshot	snapshot;
+	TupleTableSlot *slot;
+};
+
+/*
+ * Begin to read rows in the order of an index: those with the given values in
+ * its first columns but the last of them, and behind (for a time: not before)
+ * that.  NULL when statements have to be used.
+ */
+WfiDirectScan *
+wfi_direct_scan_begin(WfiDirectKey key, const Datum *values, int columns)
+{
+	Relation	relation = open_plain(indexes[key].table, AccessShareLock);
+	WfiDirectScan *scan;
+	ScanKeyData keys[MAX_KEY_COLUMNS];
+
+	if (relation == NULL)
+		return NULL;
+	scan = palloc(sizeof(WfiDirectScan));
+	scan->relation = relation;
+	scan->index = index_open(index_oids[key], AccessShareLock);
+	scan->slot = table_slot_create(relation, NULL);
+	CommandCounterIncrement();
+	scan->snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	scan->scan = wfi_index_beginscan(relation, scan->index, scan->snapshot,
+									 columns);
+	make_keys(key, values, columns, true, keys);
+	index_rescan(scan->scan, keys, columns, NULL, 0);
+	return scan;
+}
+
+/* The next row's columns, or NULL at the end. */
+const Datum *
+wfi_direct_scan_next(WfiDirectScan *scan)
+{
+	if (!index_getnext_slot(scan->scan, ForwardScanDirection, scan->slot))
+		return NULL;
+	slot_getallattrs(scan->slot);
+	return scan->slot->tts_values;
+}
+
+void
+wfi_direct_scan_end(WfiDirectScan *scan)
+{
+	index_endscan(scan->scan);
+	UnregisterSnapshot(scan->snapshot);
+	ExecDropSingleTupleTableSlot(scan->slot);
+	index_close(scan->index, AccessShareLock);
+	table_close(scan->relation, NoLock);
+	pfree(scan);
 }

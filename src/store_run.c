@@ -300,14 +300,15 @@ wfi_store_lock_current(int32 shard, const char *namespace,
 {
 	Datum		key[3];
 	WfiRun	   *run;
+	bool		found;
 
-	if (!wfi_store_direct())
-		return select_current(LOCK_CURRENT, shard, namespace, workflow_id,
-							  true);
 	key[0] = Int32GetDatum(shard);
 	key[1] = CStringGetTextDatum(workflow_id);
 	key[2] = CStringGetTextDatum(namespace);
-	run = wfi_direct_lock(WFI_DIRECT_CURRENT, key, false, read_run);
+	if (!wfi_direct_lock(WFI_DIRECT_CURRENT, key, false, read_run, &run,
+						 &found))
+		return select_current(LOCK_CURRENT, shard, namespace, workflow_id,
+							  true);
 	if (run)
 		run->locked = true;
 	return run;
@@ -321,25 +322,59 @@ wfi_store_read_current(int32 shard, const char *namespace,
 	return select_current(READ_CURRENT, shard, namespace, workflow_id, false);
 }
 
-/*
- * Lock a run; NULL when there is none, or, with skip_locked, when somebody
- * else holds it.
- */
+/* Lock a run; NULL when there is none. */
 WfiRun *
-wfi_store_lock_run(int32 shard, const pg_uuid_t *run_id, bool skip_locked)
+wfi_store_lock_run(int32 shard, const pg_uuid_t *run_id)
 {
 	Params		params;
 	WfiRun	   *run;
+	bool		found;
 
 	put_run(&params, shard, run_id);
-	if (!wfi_store_direct())
-		return select_run(skip_locked ? LOCK_RUN_SKIP : LOCK_RUN, &params,
-						  true);
-	run = wfi_direct_lock(WFI_DIRECT_RUN, params.values, skip_locked,
-						  read_run);
+	if (!wfi_direct_lock(WFI_DIRECT_RUN, params.values, false, read_run, &run,
+						 &found))
+		return select_run(LOCK_RUN, &params, true);
 	if (run)
 		run->locked = true;
 	return run;
+}
+
+/* Lock a run without waiting; NULL, and why, when that cannot be. */
+WfiRun *
+wfi_store_try_run(int32 shard, const pg_uuid_t *run_id, WfiMissing *why)
+{
+	bool		any = false;
+	Params		none = {0};
+
+	for (;;)
+	{
+		Params		params;
+		WfiRun	   *run;
+		bool		found;
+
+		put_run(&params, shard, run_id);
+		if (!wfi_direct_lock(WFI_DIRECT_RUN, params.values, true, read_run,
+							 &run, &found))
+		{
+			run = select_run(LOCK_RUN_SKIP, &params, true);
+			found = run != NULL ||
+				wfi_store_execute(RUN_EXISTS, &params, SPI_OK_SELECT) > 0;
+		}
+		if (run != NULL || found || any)
+		{
+			if (run)
+				run->locked = true;
+			*why = found ? WFI_MISSING_BUSY : WFI_MISSING_GONE;
+			return run;
+		}
+		/* look again if there are runs: this one may have come with them */
+		any = wfi_store_execute(ANY_RUN, &none, SPI_OK_SELECT) > 0;
+		if (!any)
+		{
+			*why = WFI_MISSING_ALL;
+			return NULL;
+		}
+	}
 }
 
 /* Read a run, or NULL. */
@@ -350,16 +385,6 @@ wfi_store_read_run(int32 shard, const pg_uuid_t *run_id)
 
 	put_run(&params, shard, run_id);
 	return select_run(READ_RUN, &params, false);
-}
-
-/* Is there such a run? */
-bool
-wfi_store_run_exists(int32 shard, const pg_uuid_t *run_id)
-{
-	Params		params;
-
-	put_run(&params, shard, run_id);
-	return wfi_store_execute(RUN_EXISTS, &params, SPI_OK_SELECT) > 0;
 }
 
 /* Load memo and search attributes, unless they are there. */
@@ -539,8 +564,8 @@ update_plan(uint64 changed)
 	return entry->plan;
 }
 
-/* The same without SQL. */
-static void
+/* The same without SQL, if that may be. */
+static bool
 update_directly(const WfiRun *run, uint64 changed, const Params *params)
 {
 	Datum	   *values = palloc0(run_natts * sizeof(Datum));
@@ -559,7 +584,7 @@ update_directly(const WfiRun *run, uint64 changed, const Params *params)
 		replace[attribute] = true;
 		n++;
 	}
-	wfi_direct_update(run->position, values, nulls, replace);
+	return wfi_direct_update(run->position, values, nulls, replace);
 }
 
 /*
@@ -579,10 +604,9 @@ wfi_store_update_run(const WfiRun *run)
 	changed = changed_columns(run, &params);
 	if (changed == 0)
 		return;
-	if (wfi_store_direct())
-		update_directly(run, changed, &params);
-	else if (wfi_store_execute_plan(update_plan(changed), &params,
-									SPI_OK_UPDATE) != 1)
+	if (!update_directly(run, changed, &params) &&
+		wfi_store_execute_plan(update_plan(changed), &params,
+							   SPI_OK_UPDATE) != 1)
 		elog(ERROR, "could not update run \"%s\"",
 			 wfi_uuid_text(&run->run_id));
 }

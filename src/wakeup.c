@@ -20,9 +20,6 @@
 
 PG_FUNCTION_INFO_V1(wfi_tick);
 
-/* How many locked runs one search for something to do passes over */
-#define MAX_BUSY 100
-
 /* A run that cannot be worked on is left alone for so long */
 #define DEFER_USECS (10 * USECS_PER_SEC)
 
@@ -108,35 +105,112 @@ fire_run(WfiRun *run)
 }
 
 /*
+ * Take the earliest due wake-up that nobody else is at work on, and lock its
+ * run; *run is NULL when it is gone.  False when there is none: *next says
+ * when to look again, DT_NOBEGIN when runs that are locked were passed over.
+ */
+static bool
+claim(TimestampTz now, WfiWakeup *wakeup, WfiRun **run, TimestampTz *next)
+{
+	WfiWalk    *wakeups = wfi_store_open_wakeups(now);
+	bool		left = false;
+	bool		found = false;
+	WfiMissing	why = WFI_MISSING_BUSY;
+
+	while (!found && why != WFI_MISSING_ALL &&
+		   wfi_store_next_wakeup(wakeups, wakeup, next))
+	{
+		*run = wfi_store_try_run(wakeup->shard, &wakeup->run_id, &why);
+		found = *run != NULL || why == WFI_MISSING_GONE;
+		left |= !found;
+	}
+	wfi_store_close_wakeups(wakeups, left);
+	if (found)
+		wfi_store_delete_wakeup(wakeup->shard, &wakeup->run_id,
+								wakeup->due_time);
+	else if (why == WFI_MISSING_ALL)
+		*next = now + DEFER_USECS;
+	else if (left)
+		*next = DT_NOBEGIN;
+	return found;
+}
+
+/* Errors that are about the caller, not about one run. */
+static bool
+is_callers_error(int sqlerrcode)
+{
+	int			category = ERRCODE_TO_CATEGORY(sqlerrcode);
+
+	return category == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED) ||
+		category == ERRCODE_TO_CATEGORY(ERRCODE_T_R_SERIALIZATION_FAILURE) ||
+		category == ERRCODE_TO_CATEGORY(ERRCODE_READ_ONLY_SQL_TRANSACTION);
+}
+
+/*
+ * fire_run() in a subtransaction: an error in one run is a warning, and that
+ * run is left alone for a while.
+ */
+static bool
+fire_run_safely(WfiRun *run)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	int32		shard = run->shard;
+	pg_uuid_t	run_id = run->run_id;
+	volatile bool done = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		done = fire_run(run);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (is_callers_error(error->sqlerrcode))
+			ReThrowError(error);
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("could not do what is due in run \"%s\": %s",
+						wfi_uuid_text(&run_id), error->message)));
+		wfi_store_insert_wakeup(shard, &run_id,
+								GetCurrentTimestamp() + DEFER_USECS);
+	}
+	PG_END_TRY();
+	return done;
+}
+
+/*
  * Claim the earliest due wake-up that nobody else holds, and do what is due
- * in its run.  *wakeup says which one it was, also when an error is raised.
+ * in its run, with "safely" as fire_run_safely() does.  *wakeup says which one
+ * it was, also when an error is raised; *next, when there was none, when to
+ * look again.
  */
 WfiFireResult
-wfi_fire_next(TimestampTz now, WfiWakeup *wakeup)
+wfi_fire_next(TimestampTz now, bool safely, WfiWakeup *wakeup,
+			  TimestampTz *next)
 {
 	WfiFireResult result = WFI_FIRE_NOTHING;
-	WfiWakeup	after = {0};
-	WfiRun	   *run = NULL;
+	WfiRun	   *run;
 
 	wfi_store_begin("wf_tick()", true);
-	after.due_time = DT_NOBEGIN;
-	for (int i = 0; i < MAX_BUSY; i++)
+	if (claim(now, wakeup, &run, next))
 	{
-		if (!wfi_store_claim_wakeup(now, &after, wakeup))
-			break;
-		run = wfi_store_lock_run(wakeup->shard, &wakeup->run_id, true);
-		if (run == NULL &&
-			wfi_store_run_exists(wakeup->shard, &wakeup->run_id))
-		{
-			after = *wakeup;	/* somebody is at work on it */
-			continue;
-		}
-		wfi_store_delete_wakeup(wakeup);
-		if (run != NULL && wfi_run_open(run) && fire_run(run))
+		result = WFI_FIRE_STALE;
+		if (run != NULL && wfi_run_open(run) &&
+			(safely ? fire_run_safely(run) : fire_run(run)))
 			result = WFI_FIRE_DONE;
-		else
-			result = WFI_FIRE_STALE;
-		break;
 	}
 	wfi_store_end();
 	return result;
@@ -147,21 +221,9 @@ void
 wfi_defer_wakeup(const WfiWakeup *wakeup, TimestampTz until)
 {
 	wfi_store_begin("wf_tick()", true);
-	wfi_store_delete_wakeup(wakeup);
+	wfi_store_delete_wakeup(wakeup->shard, &wakeup->run_id, wakeup->due_time);
 	wfi_store_insert_wakeup(wakeup->shard, &wakeup->run_id, until);
 	wfi_store_end();
-}
-
-/* When is the earliest wake-up due?  DT_NOEND when there is none. */
-TimestampTz
-wfi_next_wakeup(void)
-{
-	TimestampTz next;
-
-	wfi_store_begin("wf_tick()", true);
-	next = wfi_store_next_wakeup();
-	wfi_store_end();
-	return next;
 }
 
 /* Notify queues whose oldest task was created before; how many. */
@@ -189,75 +251,25 @@ wfi_extension_exists(void)
 		OidIsValid(get_relname_relid("wakeup", schema));
 }
 
-/* Errors that are about the caller, not about one run. */
-static bool
-is_callers_error(int sqlerrcode)
-{
-	int			category = ERRCODE_TO_CATEGORY(sqlerrcode);
-
-	return category == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED) ||
-		category == ERRCODE_TO_CATEGORY(ERRCODE_T_R_SERIALIZATION_FAILURE) ||
-		category == ERRCODE_TO_CATEGORY(ERRCODE_READ_ONLY_SQL_TRANSACTION);
-}
-
 /*
- * wfi_fire_next() in a subtransaction: an error in one run is a warning, and
- * that run is left alone for a while.
+ * Do what is due, looking at no more wake-ups than that; for how many runs
+ * there was something to do.
  */
-static WfiFireResult
-fire_next_safely(TimestampTz now)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	WfiWakeup	wakeup = {0};
-	volatile WfiFireResult result = WFI_FIRE_NOTHING;
-
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		result = wfi_fire_next(now, &wakeup);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (wakeup.due_time == 0 || is_callers_error(error->sqlerrcode))
-			ReThrowError(error);
-		ereport(WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("could not do what is due in run \"%s\": %s",
-						wfi_uuid_text(&wakeup.run_id), error->message)));
-		wfi_defer_wakeup(&wakeup, now + DEFER_USECS);
-		result = WFI_FIRE_STALE;
-	}
-	PG_END_TRY();
-	return result;
-}
-
-/* Do what is due, for at most so many runs; for how many it did something. */
 int
 wfi_fire_due(int max_items)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	WfiWakeup	wakeup;
+	TimestampTz next;
 	int			done = 0;
 
-	while (done < max_items)
+	for (int i = 0; i < max_items; i++)
 	{
-		WfiFireResult result = fire_next_safely(now);
+		WfiFireResult result = wfi_fire_next(now, true, &wakeup, &next);
 
 		if (result == WFI_FIRE_NOTHING)
 			break;
-		if (result == WFI_FIRE_DONE)
-			done++;
+		done += result == WFI_FIRE_DONE;
 	}
 	return done;
 }

@@ -502,14 +502,13 @@ typedef struct WfiTask
 	pg_uuid_t	run_id;
 	int64		scheduled_event_id;
 	int32		attempt;
-	char	   *type;			/* of the workflow or activity */
 } WfiTask;
 
 typedef enum WfiClaim
 {
 	WFI_CLAIM_STARTED,
 	WFI_CLAIM_STALE,			/* the row outlived its task */
-	WFI_CLAIM_BUSY				/* somebody else holds the run */
+	WFI_CLAIM_BUSY				/* somebody else holds the run: left alone */
 } WfiClaim;
 
 /* What to claim, and for whom */
@@ -643,6 +642,16 @@ extern Jsonb *wfi_history_json(WfiRun *run);
 extern WfiEvent *wfi_last_event(WfiRun *run, WfiEventType type);
 
 /* store.c: every SQL statement of the engine */
+typedef struct WfiWalk WfiWalk;
+
+/* Why a run that a row leads to could not be locked */
+typedef enum WfiMissing
+{
+	WFI_MISSING_BUSY,			/* somebody else has locked it */
+	WFI_MISSING_GONE,			/* there is no such run */
+	WFI_MISSING_ALL				/* there are no runs, yet: in a restore */
+} WfiMissing;
+
 typedef void (*WfiEventCallback) (const WfiEvent *event, void *arg);
 
 extern void wfi_store_begin(const char *function, bool writes);
@@ -651,8 +660,9 @@ extern void wfi_store_end(void);
 
 extern WfiRun *wfi_store_lock_current(int32 shard, const char *namespace,
 									  const char *workflow_id);
-extern WfiRun *wfi_store_lock_run(int32 shard, const pg_uuid_t *run_id,
-								  bool skip_locked);
+extern WfiRun *wfi_store_lock_run(int32 shard, const pg_uuid_t *run_id);
+extern WfiRun *wfi_store_try_run(int32 shard, const pg_uuid_t *run_id,
+								 WfiMissing *why);
 extern WfiRun *wfi_store_read_current(int32 shard, const char *namespace,
 									  const char *workflow_id);
 extern WfiRun *wfi_store_read_run(int32 shard, const pg_uuid_t *run_id);
@@ -693,17 +703,19 @@ extern void wfi_store_signal_requests(const WfiRun *run);
 extern void wfi_store_insert_task(const WfiRun *run);
 extern void wfi_store_insert_activity_task(const WfiRun *run,
 										   const WfiActivity *activity);
-extern List *wfi_store_claim_tasks(const WfiPoll *poll, int32 most);
-extern void wfi_store_return_task(const WfiTask *task, const WfiPoll *poll,
-								  TimestampTz now);
+extern WfiWalk *wfi_store_open_queue(const WfiPoll *poll);
+extern bool wfi_store_next_task(WfiWalk *walk, WfiTask *task);
+extern void wfi_store_close_queue(WfiWalk *walk, bool left);
+extern void wfi_store_delete_task(const WfiTask *task);
 extern void wfi_store_insert_wakeup(int32 shard, const pg_uuid_t *run_id,
 									TimestampTz due_time);
-extern bool wfi_store_claim_wakeup(TimestampTz now, const WfiWakeup *after,
-								   WfiWakeup *wakeup);
-extern void wfi_store_delete_wakeup(const WfiWakeup *wakeup);
-extern TimestampTz wfi_store_next_wakeup(void);
+extern WfiWalk *wfi_store_open_wakeups(TimestampTz now);
+extern bool wfi_store_next_wakeup(WfiWalk *walk, WfiWakeup *wakeup,
+								  TimestampTz *next);
+extern void wfi_store_close_wakeups(WfiWalk *walk, bool left);
+extern void wfi_store_delete_wakeup(int32 shard, const pg_uuid_t *run_id,
+									TimestampTz due_time);
 extern int	wfi_store_renotify(TimestampTz created_before);
-extern bool wfi_store_run_exists(int32 shard, const pg_uuid_t *run_id);
 extern bool wfi_store_namespace_exists(const char *name, bool hold);
 extern bool wfi_store_namespace_in_use(const char *name);
 extern Jsonb *wfi_store_describe_namespace(const char *name);

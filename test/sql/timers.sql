@@ -147,6 +147,30 @@ SELECT wf_tick(2) <= 2;
 SELECT count(*) <= 2 FROM wf.event WHERE run_id IN (SELECT run_id_of('w' || i) FROM generate_series(1, 5) i) AND event_type = 'TimerFired';
 SELECT let_pass('w' || i, '0') FROM generate_series(1, 5) i;
 COMMIT;
+-- So it is with wake-ups that lead nowhere, which are removed.
+BEGIN;
+INSERT INTO wf.wakeup SELECT now() - interval '1 hour', gen_random_uuid(), 1 FROM generate_series(1, 5);
+CREATE FUNCTION pg_temp.left() RETURNS bigint LANGUAGE sql AS $$ SELECT count(*) FROM wf.wakeup WHERE due_time < now() - interval '30 minutes' $$;
+SELECT wf_tick(1), pg_temp.left();
+SELECT wf_tick(2), pg_temp.left();
+-- Those that are due earlier than what was looked at last are not forgotten.
+INSERT INTO wf.wakeup SELECT now() - interval '2 hours', gen_random_uuid(), 1 FROM generate_series(1, 5);
+SELECT wf_tick(6), pg_temp.left();
+SELECT wf_tick(6) >= 0, pg_temp.left();
+-- While there are no runs at all, as in a restore, they have to wait.
+SAVEPOINT s;
+INSERT INTO wf.wakeup SELECT now() - interval '1 hour', run_id, shard FROM wf.execution LIMIT 1;
+SELECT new('waits');
+DELETE FROM wf.execution;
+SELECT wf_tick(), pg_temp.left();
+SELECT poll('waits'), count(*) FROM wf.task WHERE task_queue = 'waits';
+ROLLBACK TO s;
+ROLLBACK;
+-- A run that has closed has none any more.
+SELECT new_polled('closes');
+SELECT count(*) FROM wf.wakeup WHERE run_id = run_id_of('closes');
+SELECT reply('closes', commands(c_complete()));
+SELECT count(*) FROM wf.wakeup WHERE run_id = run_id_of('closes');
 SELECT raises($$SELECT wf_tick(0)$$);
 SELECT raises($$SELECT wf_tick(-1)$$);
 

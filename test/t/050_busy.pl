@@ -1,0 +1,71 @@
+# One transaction holds many runs: polls and the driver pass over them, and
+# leave what waits for them as it is
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use WfiTest;
+
+my $runs = 300;
+my $node = new_node('main', conf => q(
+autovacuum = off
+workflow_interrupt.renotify_interval = '1h'
+));
+
+$node->safe_psql('postgres', 'CREATE EXTENSION workflow_interrupt');
+wait_for_driver($node, 'postgres');
+
+$node->safe_psql('postgres', qq(
+	SELECT wf_start('busy ' || i, 't', task_queue => 'q') FROM generate_series(1, $runs) i));
+my $s = open_session($node);
+$s->query_safe('BEGIN');
+$s->query_safe("SELECT count(wf_signal('busy ' || i, 'hold')) FROM generate_series(1, $runs) i");
+$node->safe_psql('postgres', q(
+	INSERT INTO wf.wakeup (due_time, run_id, shard)
+		SELECT now(), run_id, shard FROM wf.execution));
+
+#
+# Wake-ups
+#
+
+$node->safe_psql('postgres', q(SELECT wf_start('delayed', 't', task_queue => 'delayed', start_delay => '0.2s')));
+ok($node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM wf.task WHERE task_queue = 'delayed')),
+	'what falls due in another run is done');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM wf.wakeup WHERE due_time < now()'),
+	$runs, 'wake-ups of the busy runs stay');
+
+#
+# Tasks
+#
+
+my $rows = q(SELECT string_agg(format('%s %s %s', ctid, xmin, xmax), ',' ORDER BY task_id) FROM wf.task
+	WHERE task_queue = 'q');
+my $before = $node->safe_psql('postgres', $rows);
+foreach my $direct ('on', 'off')
+{
+	my $set = "SET workflow_interrupt.direct_access = $direct;";
+
+	is($node->safe_psql('postgres', "$set SELECT count(*) FROM wf_poll_workflow_task('q', 10)"),
+		'0', "direct access $direct: a poll passes over all of them");
+	$node->safe_psql('postgres', "SELECT wf_start('free $direct', 't', task_queue => 'q')");
+	is($node->safe_psql('postgres', "$set SELECT workflow_id FROM wf_poll_workflow_task('q', 10)"),
+		"free $direct", 'and finds the task of a run that is free');
+}
+is($node->safe_psql('postgres', $rows), $before, 'rows of the busy ones were not touched');
+
+# They are there as soon as the transaction has ended.
+$s->query_safe('ROLLBACK');
+is($node->safe_psql('postgres', q(SELECT count(*) FROM wf_poll_workflow_task('q', 1000))),
+	$runs, 'all tasks are found when the runs are free');
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wf.wakeup WHERE due_time < now()'),
+	'and the wake-ups are dealt with');
+
+$s->quit;
+$node->stop;
+done_testing();
