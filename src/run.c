@@ -398,6 +398,9 @@ clear_pending(WfiRun *run)
 		run->removed_timers = NIL;
 		run->pending_timers = 0;
 	}
+	if (run->wakeup_time != WFI_NEVER && !run->is_new)
+		wfi_store_delete_wakeup(run->shard, &run->run_id, run->wakeup_time);
+	run->wakeup_time = WFI_NEVER;
 }
 
 /* Store what the operation did beside the run's own row. */
