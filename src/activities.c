@@ -387,24 +387,29 @@ dispatchable(const WfiRun *run, const WfiActivity *activity)
 		!wfi_activity_started(activity) && !activity->dispatched;
 }
 
+/* The beginning of a member that is a string. */
+static void
+put_clipped(WfiObject *object, const Jsonb *from, const char *key, int most)
+{
+	char	   *value = wfi_get_text(from, key);
+
+	if (value == NULL)
+		return;
+	value[pg_mbcliplen(value, strlen(value), most)] = '\0';
+	wfi_put_text(object, key, value);
+}
+
 /* A failure as the state keeps it: cut to size. */
 static Jsonb *
 kept_failure(const Jsonb *failure)
 {
 	WfiObject	object;
-	char	   *message;
 
 	if (VARSIZE(failure) <= (Size) wfi_failure_size_limit)
 		return (Jsonb *) failure;
-	message = wfi_get_text(failure, "message");
 	wfi_object_begin(&object);
-	if (message)
-	{
-		message[pg_mbcliplen(message, strlen(message),
-							 wfi_failure_size_limit / 2)] = '\0';
-		wfi_put_text(&object, "message", message);
-	}
-	wfi_put_text(&object, "type", wfi_get_text(failure, "type"));
+	put_clipped(&object, failure, "message", wfi_failure_size_limit / 2);
+	put_clipped(&object, failure, "type", wfi_failure_size_limit / 4);
 	return wfi_object_end(&object);
 }
 

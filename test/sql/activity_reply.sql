@@ -100,6 +100,9 @@ RESET workflow_interrupt.payload_size_limit;
 SELECT new_waiting('l5', failure => jsonb_build_object('message', repeat('x', 10000), 'type', 'Long'));
 SELECT octet_length(last_failure::text) <= 4096, octet_length(last_failure::text) > 2048, last_failure ->> 'type', left(last_failure ->> 'message', 5)
 	FROM wf.activity WHERE run_id = run_id_of('l5');
+SELECT new_waiting('l7', failure => jsonb_build_object('message', 'm', 'type', repeat(chr(233), 10000)));
+SELECT octet_length(last_failure::text) <= 4096, last_failure ->> 'message', left(last_failure ->> 'type', 5)
+	FROM wf.activity WHERE run_id = run_id_of('l7');
 SELECT new_started('l6'), failed('1@l6', jsonb_build_object('message', repeat('x', 10000), 'non_retryable', true));
 SELECT length(attributes #>> '{failure,message}') FROM wf.event WHERE run_id = run_id_of('l6') AND event_id = 7;
 
