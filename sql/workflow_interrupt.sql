@@ -286,6 +286,7 @@ CREATE TABLE wf.activity (
 	cancel_requested			boolean NOT NULL,
 	paused						boolean NOT NULL,
 	was_reset					boolean NOT NULL,
+	heartbeat_reset				boolean NOT NULL,
 	schedule_to_close_timeout	interval,
 	schedule_to_start_timeout	interval,
 	start_to_close_timeout		interval,
@@ -317,6 +318,7 @@ COMMENT ON COLUMN wf.activity.dispatched IS 'the current attempt is or was in a 
 COMMENT ON COLUMN wf.activity.cancel_requested IS 'the workflow asked to cancel it';
 COMMENT ON COLUMN wf.activity.paused IS 'an operator paused it';
 COMMENT ON COLUMN wf.activity.was_reset IS 'an operator reset it while it was running';
+COMMENT ON COLUMN wf.activity.heartbeat_reset IS 'the next attempt gets no heartbeat details of the running one';
 COMMENT ON COLUMN wf.activity.schedule_to_close_timeout IS 'from the first schedule to the end, over all attempts; NULL for none';
 COMMENT ON COLUMN wf.activity.schedule_to_start_timeout IS 'from the schedule of an attempt to its start; NULL for none';
 COMMENT ON COLUMN wf.activity.start_to_close_timeout IS 'from the start of an attempt to its end; NULL for none';

@@ -413,6 +413,15 @@ kept_failure(const Jsonb *failure)
 	return wfi_object_end(&object);
 }
 
+/* As if it had never heartbeaten. */
+static void
+forget_heartbeats(WfiActivity *activity)
+{
+	activity->last_heartbeat_time = WFI_NEVER;
+	activity->heartbeat_details = NULL;
+	activity->heartbeat_replaced = true;
+}
+
 /* Set an activity up for its next attempt. */
 static void
 retry(WfiRun *run, WfiActivity *activity, const Jsonb *failure, int64 backoff,
@@ -430,7 +439,11 @@ retry(WfiRun *run, WfiActivity *activity, const Jsonb *failure, int64 backoff,
 	activity->identity = NULL;
 	activity->dispatched = false;
 	activity->last_failure = kept_failure(failure);
-	activity->failure_changed = true;
+	if (activity->heartbeat_reset)
+	{
+		activity->heartbeat_reset = false;
+		forget_heartbeats(activity);
+	}
 	activity->changed = true;
 	if (backoff == 0 && dispatchable(run, activity))
 		wfi_activity_dispatch(activity);
@@ -450,6 +463,19 @@ wfi_activity_reset(WfiRun *run, WfiActivity *activity)
 		activity->attempt = 1;
 		activity->scheduled_time = run->now;
 	}
+}
+
+/*
+ * The next attempt begins without details of heartbeats.  Those of a running
+ * one still count for its own time-outs.
+ */
+void
+wfi_activity_reset_heartbeat(WfiActivity *activity)
+{
+	if (wfi_activity_started(activity))
+		activity->heartbeat_reset = true;
+	else
+		forget_heartbeats(activity);
 }
 
 /*

@@ -265,7 +265,6 @@ record_heartbeat(WfiRun *run, WfiActivity *activity, Jsonb *details,
 		return true;
 	activity->last_heartbeat_time = run->now;
 	activity->heartbeat_details = details;
-	activity->heartbeat_changed = true;
 	wfi_heartbeat_stored(&activity->token, run->now);
 	if (identity != NULL)
 		activity->last_worker_identity = pstrdup(identity);
@@ -455,7 +454,7 @@ failed(WfiRun *run, WfiActivity *activity, Jsonb *failure,
 		VARSIZE(last_heartbeat_details) <= (Size) wfi_payload_size_limit)
 	{
 		activity->heartbeat_details = last_heartbeat_details;
-		activity->heartbeat_changed = true;
+		activity->heartbeat_replaced = true;
 		activity->changed = true;
 	}
 	wfi_activity_fail(run, activity, failure, identity);

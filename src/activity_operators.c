@@ -104,7 +104,7 @@ wfi_unpause_activity(PG_FUNCTION_ARGS)
 	if (wfi_arg_bool(fcinfo, 4))
 		wfi_activity_reset(run, activity);
 	if (wfi_arg_bool(fcinfo, 5))
-		activity->heartbeat_details = NULL;
+		wfi_activity_reset_heartbeat(activity);
 	wfi_activity_tell(run, activity, NULL);
 	dispatch_again(run, activity);
 	done = finish(run);
@@ -129,7 +129,7 @@ wfi_reset_activity(PG_FUNCTION_ARGS)
 	if (!wfi_arg_bool(fcinfo, 4))
 		activity->paused = false;
 	if (wfi_arg_bool(fcinfo, 5))
-		activity->heartbeat_details = NULL;
+		wfi_activity_reset_heartbeat(activity);
 	wfi_activity_tell(run, activity, NULL);
 	dispatch_again(run, activity);
 	done = finish(run);

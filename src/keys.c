@@ -126,7 +126,7 @@ wfi_uuid_equal(const pg_uuid_t *a, const pg_uuid_t *b)
 
 /*
  * A token: what a worker shows to prove that it holds a task.  It says where
- * the task is, and its secret part is also in the task's row.
+ * the task is; a hash of its secret part is in the task's row.
  */
 char *
 wfi_token_text(const WfiToken *token)

@@ -39,9 +39,14 @@
 	"start_to_close_timeout, heartbeat_timeout, retry_policy, attempt, " \
 	"scheduled_time, dispatched, started_time, token, identity, " \
 	"last_heartbeat_time, heartbeat_details, last_failure, " \
-	"last_worker_identity, cancel_requested_event_id, paused, was_reset"
+	"last_worker_identity, cancel_requested_event_id, paused, was_reset, " \
+	"heartbeat_reset"
 /* Parameters that insert and update share, see put_activity() */
-#define ACTIVITY_TYPES "svvvvjsitbtustjjslbbb"
+#define ACTIVITY_TYPES "svvvvjsitbtustjjslbbbb"
+
+/* Has no later heartbeat come since the activity was read? */
+#define NO_LATER_HEARTBEAT \
+	"($26 OR last_heartbeat_time IS NULL OR last_heartbeat_time" LE "$17)"
 
 /*
  * Parameter types: i int4, l int8, u uuid, s text, t timestamptz, b bool,
@@ -193,23 +198,29 @@ const StatementDef wfi_statements[STATEMENTS] = {
 		"attempt, scheduled_time, dispatched, started_time, token, identity, "
 		"last_heartbeat_time, heartbeat_details, last_failure, "
 		"last_worker_identity, cancel_requested_event_id, cancel_requested, "
-		"paused, was_reset) "
+		"paused, was_reset, heartbeat_reset) "
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
-		"$15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)",
+		"$15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)",
 		"iulsst" ACTIVITY_TYPES
 	},
 	[UPDATE_ACTIVITY] = {
+		/* heartbeats do not wait for the run's lock, so they may be later */
 		"UPDATE wf.activity SET task_queue = $4, "
 		"schedule_to_close_timeout = $5, schedule_to_start_timeout = $6, "
 		"start_to_close_timeout = $7, heartbeat_timeout = $8, "
 		"retry_policy = $9, state = $10, attempt = $11, scheduled_time = $12, "
 		"dispatched = $13, started_time = $14, token = $15, identity = $16, "
-		"last_heartbeat_time = $17, heartbeat_details = $18, "
-		"last_failure = $19, last_worker_identity = $20, "
+		"last_heartbeat_time = CASE WHEN " NO_LATER_HEARTBEAT
+		" THEN $17 ELSE last_heartbeat_time END, "
+		"heartbeat_details = CASE WHEN " NO_LATER_HEARTBEAT
+		" THEN $18 ELSE heartbeat_details END, "
+		"last_failure = $19, "
+		"last_worker_identity = CASE WHEN " NO_LATER_HEARTBEAT
+		" THEN $20 ELSE last_worker_identity END, "
 		"cancel_requested_event_id = $21, cancel_requested = $22, "
-		"paused = $23, was_reset = $24"
+		"paused = $23, was_reset = $24, heartbeat_reset = $25"
 		" WHERE shard" EQ "$1 AND run_id" EQ "$2"
-		" AND scheduled_event_id" EQ "$3", "iul" ACTIVITY_TYPES
+		" AND scheduled_event_id" EQ "$3", "iul" ACTIVITY_TYPES "b"
 	},
 	[DELETE_ACTIVITY] = {
 		"DELETE FROM wf.activity WHERE shard" EQ "$1 AND run_id" EQ "$2"
@@ -220,7 +231,8 @@ const StatementDef wfi_statements[STATEMENTS] = {
 	},
 	[HEARTBEAT] = {
 		/* without the run's lock: it only puts a time-out off */
-		"UPDATE wf.activity SET last_heartbeat_time = $6, "
+		"UPDATE wf.activity SET "
+		"last_heartbeat_time = GREATEST(last_heartbeat_time, $6), "
 		"heartbeat_details = $7, "
 		"last_worker_identity = COALESCE($8, last_worker_identity)"
 		" WHERE shard" EQ "$1 AND run_id" EQ "$2"

@@ -8,7 +8,7 @@
 
 #include "store.h"
 
-#define ACTIVITY_NCOLUMNS 23
+#define ACTIVITY_NCOLUMNS 24
 
 /* A copy of a JSON column, or NULL. */
 static Jsonb *
@@ -54,6 +54,7 @@ read_activity(HeapTuple tuple, TupleDesc desc)
 	activity->cancel_requested_event_id = DatumGetInt64(values[n++]);
 	activity->paused = DatumGetBool(values[n++]);
 	activity->was_reset = DatumGetBool(values[n++]);
+	activity->heartbeat_reset = DatumGetBool(values[n++]);
 	Assert(n == ACTIVITY_NCOLUMNS);
 	activity->stored = true;
 	if (wfi_activity_started(activity))
@@ -141,6 +142,7 @@ put_activity(Params *params, const WfiActivity *activity)
 	put(params, BoolGetDatum(activity->cancel_requested_event_id != 0));
 	put(params, BoolGetDatum(activity->paused));
 	put(params, BoolGetDatum(activity->was_reset));
+	put(params, BoolGetDatum(activity->heartbeat_reset));
 }
 
 /* Store what the operation did to the run's activities. */
@@ -172,6 +174,7 @@ wfi_store_activities(const WfiRun *run)
 		if (activity->stored)
 		{
 			put_activity(&params, activity);
+			put(&params, BoolGetDatum(activity->heartbeat_replaced));
 			wfi_store_execute_one(UPDATE_ACTIVITY, &params, SPI_OK_UPDATE);
 		}
 		else

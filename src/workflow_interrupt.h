@@ -158,9 +158,9 @@ typedef struct WfiActivity
 	/* over all attempts */
 	TimestampTz last_heartbeat_time;
 	Jsonb	   *heartbeat_details;
-	bool		heartbeat_changed;
+	bool		heartbeat_replaced; /* not by a later heartbeat */
+	bool		heartbeat_reset;	/* the next attempt gets no details */
 	Jsonb	   *last_failure;
-	bool		failure_changed;
 	char	   *last_worker_identity;
 	int64		cancel_requested_event_id;	/* 0: not requested */
 	bool		paused;
@@ -475,6 +475,7 @@ extern bool wfi_activity_started(const WfiActivity *activity);
 extern void wfi_activity_set_options(WfiActivity *activity,
 									 const Jsonb *attributes);
 extern void wfi_activity_reset(WfiRun *run, WfiActivity *activity);
+extern void wfi_activity_reset_heartbeat(WfiActivity *activity);
 extern void wfi_activity_dispatch(WfiActivity *activity);
 extern void wfi_activity_start(WfiRun *run, WfiActivity *activity,
 							   const char *identity);
