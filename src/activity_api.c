@@ -306,7 +306,7 @@ wfi_heartbeat(PG_FUNCTION_ARGS)
 		wfi_store_heartbeat(&token, now, details, identity,
 							&cancel_requested, &paused, &was_reset);
 	if (done)
-		wfi_heartbeat_stored(&token.hash, now);
+		wfi_heartbeat_resume(&token, now, cancel_requested, paused, was_reset);
 	else
 	{
 		/* not so simple: find out what is the matter */

@@ -101,6 +101,9 @@ extern int	wfi_renotify(TimestampTz created_before);
 /* Bring heartbeats into the table; for how many activities. */
 extern int	wfi_heartbeat_flush(void);
 
+/* Forget those of a database that is gone, or has lost the extension. */
+extern void wfi_heartbeat_forget(Oid database);
+
 /* Are there heartbeats in shared memory that may have to be brought there? */
 extern bool wfi_heartbeat_active(void);
 

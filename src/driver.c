@@ -138,6 +138,7 @@ heed_clock(TimestampTz now)
 	window_end = Min(window_end,
 					 TimestampTzPlusMilliseconds(now, wfi_notify_interval));
 	last_announcement = Min(last_announcement, now);
+	last_flush = Min(last_flush, now);
 	notify_backoff.end = Min(notify_backoff.end,
 							 TimestampTzPlusMilliseconds(now, notify_backoff.pause));
 	look_backoff.end = Min(look_backoff.end,
@@ -394,6 +395,17 @@ fire_next(FireState *state)
 }
 
 /*
+ * When are heartbeats to be flushed next?
+ */
+static TimestampTz
+next_flush(void)
+{
+	if (!wfi_heartbeat_active())
+		return DT_NOEND;
+	return TimestampTzPlusMilliseconds(last_flush, FLUSH_INTERVAL_MS);
+}
+
+/*
  * Fires what is due, for a while, and plans when to look again.
  */
 static void
@@ -412,7 +424,7 @@ fire_due(void)
 
 		now = GetCurrentTimestamp();
 		if (now >= slice_end || InterruptPending || ConfigReloadPending ||
-			wfi_driver_must_leave() ||
+			wfi_driver_must_leave() || now >= next_flush() ||
 			(now >= window_end && wfi_driver_has_notices()))
 		{
 			wfi_driver_plan(now);
@@ -504,17 +516,6 @@ flush(TimestampTz now)
 }
 
 /*
- * When are heartbeats to be flushed next?
- */
-static TimestampTz
-next_flush(void)
-{
-	if (!wfi_heartbeat_active())
-		return DT_NOEND;
-	return TimestampTzPlusMilliseconds(last_flush, FLUSH_INTERVAL_MS);
-}
-
-/*
  * Is the extension there?  If not, this is remembered for the launcher, and
  * the driver has to end.
  */
@@ -532,7 +533,10 @@ extension_present(void)
 		if (exists)
 			return true;
 		if (wfi_driver_set_absent(creations))
+		{
+			wfi_heartbeat_forget(MyDatabaseId);
 			return false;
+		}
 	}
 }
 

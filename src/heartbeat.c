@@ -7,17 +7,23 @@
  * attempt that a worker has started gets a slot in shared memory when the
  * start commits; heartbeats go there and no further.  The driver brings them
  * into wf.activity once a second, and whoever loads the activity takes them
- * from the slot.  What the worker must learn (cancel requested, paused,
- * reset) is put into the slot when the transaction that did it has committed,
- * before its locks are released: the very next heartbeat tells.
+ * from the slot.
  *
- * A slot is an optimization: without one (library not preloaded, no room, a
- * crash since the start, details too long) a heartbeat is an update of
- * wf.activity.  When an attempt ends, its slot goes.
+ * A slot is an optimization: without one (library not preloaded, no room,
+ * details too long), and while no driver runs, a heartbeat is an update of
+ * wf.activity.  That makes a slot if there is none, for those to come: after
+ * a restart of the server that is so for all attempts.  When an attempt ends,
+ * its slot goes.
  *
- * Changes to slots wait in a list until the transaction commits, and follow
- * its subtransactions.  PREPARE TRANSACTION gives the slots up, since nobody
- * runs our code at COMMIT PREPARED.
+ * What the worker must learn (cancel requested, paused, reset) is in the slot
+ * as soon as it is committed: the very next heartbeat tells.  Changes to
+ * slots wait in a list, which follows subtransactions.  Just before the
+ * commit the transaction takes the slots it changes; heartbeats of theirs
+ * then go to the table, where they wait for the outcome.  After the commit it
+ * changes them and gives them back.  By then others may have seen the commit,
+ * gone on and taken a slot themselves, which is therefore changed by the last
+ * one only: whoever takes it later knows more.  PREPARE TRANSACTION gives the
+ * slots up, since nobody runs our code at COMMIT PREPARED.
  *
  * Locking: heartbeat_lock guards which slots there are, exclusively for
  * making and removing one; the spinlock of a slot guards what is in it.
@@ -47,20 +53,27 @@ typedef struct SlotKey
 	Oid			database;
 } SlotKey;						/* hashed as bytes: no padding */
 
-typedef struct Slot
+/* What is known of an attempt without its heartbeats */
+typedef struct Attempt
 {
 	SlotKey		key;			/* must be first */
-	int32		shard;			/* fixed when the slot is made, as are ... */
+	int32		shard;			/* fixed, as are ... */
 	int32		attempt;
 	pg_uuid_t	run_id;
 	int64		scheduled_event_id;
-
-	slock_t		mutex;			/* guards the rest */
 	bool		cancel_requested;
 	bool		paused;
 	bool		was_reset;
+} Attempt;
+
+typedef struct Slot
+{
+	Attempt		attempt;		/* must be first */
+	FullTransactionId taken_by; /* who is about to change it; or invalid */
+
+	slock_t		mutex;			/* guards the attempt's flags and the rest */
 	bool		fresh;			/* not yet in the table */
-	TimestampTz time;			/* of the last heartbeat; WFI_NEVER for none */
+	TimestampTz time;			/* of the last heartbeat, never goes back */
 	int32		details_length; /* 0 for none */
 	char		details[DETAILS_SIZE];	/* a Jsonb */
 	char		identity[IDENTITY_SIZE];	/* empty for the starter's */
@@ -68,8 +81,7 @@ typedef struct Slot
 
 typedef enum ChangeKind
 {
-	MAKE_SLOT,
-	SET_FLAGS,
+	PUT_ATTEMPT,				/* make its slot if need be, set its flags */
 	MARK_STORED,
 	REMOVE_SLOT
 } ChangeKind;
@@ -79,7 +91,9 @@ typedef struct Change
 {
 	ChangeKind	kind;
 	int			level;			/* nesting level of transactions */
-	Slot		slot;			/* as far as the kind needs it */
+	bool		untouched;		/* it can be given back as it was taken */
+	TimestampTz time;			/* of the last heartbeat that is stored */
+	Attempt		attempt;		/* as far as the kind needs it */
 } Change;
 
 static HTAB *slots = NULL;
@@ -87,6 +101,7 @@ static LWLock *heartbeat_lock = NULL;
 
 static List *changes = NIL;		/* in TopTransactionContext */
 static int	deepest = 0;		/* no change has a higher level */
+static FullTransactionId taker; /* ours, while it has slots taken */
 
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
@@ -118,51 +133,99 @@ shmem_startup(void)
 	LWLockRelease(AddinShmemInitLock);
 }
 
-/* Carry a change out; must not throw. */
+/* Find the slot of a change. */
+static Slot *
+slot_of(const Change *change)
+{
+	return hash_search(slots, &change->attempt.key, HASH_FIND, NULL);
+}
+
+/* The same, if it is still ours to change. */
+static Slot *
+taken_slot_of(const Change *change)
+{
+	Slot	   *slot = slot_of(change);
+
+	return slot != NULL && FullTransactionIdEquals(slot->taken_by, taker) ?
+		slot : NULL;
+}
+
+/* The transaction is about to commit: take the slots it changes. */
+static void
+take_slots(void)
+{
+	ListCell   *lc;
+
+	if (changes == NIL)
+		return;
+	taker = GetTopFullTransactionId();
+	LWLockAcquire(heartbeat_lock, LW_EXCLUSIVE);
+	foreach(lc, changes)
+	{
+		Change	   *change = lfirst(lc);
+		Slot	   *slot = slot_of(change);
+
+		if (change->kind == MARK_STORED)
+			continue;
+		change->untouched = slot != NULL &&
+			!FullTransactionIdIsValid(slot->taken_by);
+		if (slot == NULL && change->kind == PUT_ATTEMPT)
+		{
+			slot = hash_search(slots, &change->attempt.key, HASH_ENTER_NULL,
+							   NULL);
+			if (slot != NULL)
+			{
+				slot->attempt = change->attempt;
+				slot->fresh = false;
+				slot->time = change->time;
+				slot->details_length = 0;
+				slot->identity[0] = '\0';
+				SpinLockInit(&slot->mutex);
+			}
+		}
+		if (slot != NULL)
+			slot->taken_by = taker;
+	}
+	LWLockRelease(heartbeat_lock);
+}
+
+/* Carry a change out. */
 static void
 apply(const Change *change)
 {
-	const SlotKey *key = &change->slot.key;
 	Slot	   *slot;
-	bool		found;
 
 	switch (change->kind)
 	{
-		case MAKE_SLOT:
-			slot = hash_search(slots, key, HASH_ENTER_NULL, &found);
+		case PUT_ATTEMPT:
+			slot = taken_slot_of(change);
 			if (slot == NULL)
-				return;			/* no room: this one uses the table */
-			*slot = change->slot;
-			SpinLockInit(&slot->mutex);
-			break;
-		case SET_FLAGS:
-			slot = hash_search(slots, key, HASH_FIND, NULL);
-			if (slot == NULL)
-				return;
+				return;			/* no room, or somebody knows more */
 			SpinLockAcquire(&slot->mutex);
-			slot->cancel_requested = change->slot.cancel_requested;
-			slot->paused = change->slot.paused;
-			slot->was_reset = change->slot.was_reset;
+			slot->attempt.cancel_requested = change->attempt.cancel_requested;
+			slot->attempt.paused = change->attempt.paused;
+			slot->attempt.was_reset = change->attempt.was_reset;
 			SpinLockRelease(&slot->mutex);
 			break;
 		case MARK_STORED:
-			slot = hash_search(slots, key, HASH_FIND, NULL);
+			slot = slot_of(change);
 			if (slot == NULL)
 				return;
 			SpinLockAcquire(&slot->mutex);
-			if (slot->time <= change->slot.time)
+			if (slot->time <= change->time)
 				slot->fresh = false;	/* no other one since */
 			SpinLockRelease(&slot->mutex);
 			break;
 		case REMOVE_SLOT:
-			hash_search(slots, key, HASH_REMOVE, NULL);
+			(void) hash_search(slots, &change->attempt.key, HASH_REMOVE,
+							   NULL);
 			break;
 	}
 }
 
-/* The transaction has committed: carry its changes out. */
+/* The transaction has committed: change its slots and give them back. */
 static void
-apply_changes(bool prepared)
+apply_changes(void)
 {
 	ListCell   *lc;
 
@@ -170,27 +233,71 @@ apply_changes(bool prepared)
 		return;
 	LWLockAcquire(heartbeat_lock, LW_EXCLUSIVE);
 	foreach(lc, changes)
+		apply(lfirst(lc));
+	foreach(lc, changes)
 	{
-		Change	   *change = lfirst(lc);
+		Slot	   *slot = taken_slot_of(lfirst(lc));
 
-		if (prepared)
-			change->kind = REMOVE_SLOT;
-		apply(change);
+		if (slot != NULL)
+			slot->taken_by = InvalidFullTransactionId;
 	}
 	LWLockRelease(heartbeat_lock);
 }
 
+/*
+ * The transaction does not commit, or nobody can tell when: give back what is
+ * as it was, and give up the rest.
+ */
 static void
-transaction_ended(XactEvent event, void *arg)
+give_up_slots(bool all)
 {
-	if (event == XACT_EVENT_COMMIT)
-		apply_changes(false);
-	else if (event == XACT_EVENT_PREPARE)
-		apply_changes(true);
-	else if (event != XACT_EVENT_ABORT)
+	ListCell   *lc;
+
+	if (changes == NIL || !(all || FullTransactionIdIsValid(taker)))
 		return;
+	LWLockAcquire(heartbeat_lock, LW_EXCLUSIVE);
+	foreach(lc, changes)
+	{
+		const Change *change = lfirst(lc);
+		Slot	   *slot = all ? slot_of(change) : taken_slot_of(change);
+
+		if (slot == NULL)
+			continue;
+		if (change->untouched && !all)
+			slot->taken_by = InvalidFullTransactionId;
+		else
+			(void) hash_search(slots, &change->attempt.key, HASH_REMOVE,
+							   NULL);
+	}
+	LWLockRelease(heartbeat_lock);
+}
+
+/* Stages of the end of a transaction; none of this may throw. */
+static void
+transaction_ends(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			take_slots();
+			return;
+		case XACT_EVENT_PRE_PREPARE:
+			give_up_slots(true);
+			return;
+		case XACT_EVENT_COMMIT:
+			apply_changes();
+			break;
+		case XACT_EVENT_ABORT:
+			give_up_slots(false);
+			break;
+		case XACT_EVENT_PREPARE:
+			break;
+		default:
+			return;
+	}
 	changes = NIL;
 	deepest = 0;
+	taker = InvalidFullTransactionId;
 }
 
 static void
@@ -225,20 +332,21 @@ wfi_heartbeat_init(void)
 	shmem_request_hook = shmem_request;
 	prev_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = shmem_startup;
-	RegisterXactCallback(transaction_ended, NULL);
+	RegisterXactCallback(transaction_ends, NULL);
 	RegisterSubXactCallback(subtransaction_ended, NULL);
 }
 
 /* Remember a change, for when the transaction commits. */
 static Change *
-remember(ChangeKind kind)
+remember(ChangeKind kind, const pg_uuid_t *token)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 	Change	   *change = palloc0(sizeof(Change));
 
 	change->kind = kind;
 	change->level = GetCurrentTransactionNestLevel();
-	change->slot.key.database = MyDatabaseId;
+	change->attempt.key.token = *token;
+	change->attempt.key.database = MyDatabaseId;
 	changes = lappend(changes, change);
 	deepest = change->level;
 	MemoryContextSwitchTo(old);
@@ -250,35 +358,44 @@ static void
 remember_attempt(ChangeKind kind, const WfiRun *run,
 				 const WfiActivity *activity)
 {
-	Slot	   *slot;
+	Change	   *change;
+	Attempt    *attempt;
 
 	if (slots == NULL)
 		return;
-	slot = &remember(kind)->slot;
-	slot->key.token = activity->token;
-	slot->shard = run->shard;
-	slot->attempt = activity->attempt;
-	slot->run_id = run->run_id;
-	slot->scheduled_event_id = activity->scheduled_event_id;
-	slot->cancel_requested = activity->cancel_requested_event_id != 0;
-	slot->paused = activity->paused;
-	slot->was_reset = activity->was_reset;
-	slot->time = WFI_NEVER;
+	change = remember(kind, &activity->token);
+	change->time = activity->last_heartbeat_time == WFI_NEVER ?
+		DT_NOBEGIN : activity->last_heartbeat_time;
+	attempt = &change->attempt;
+	attempt->shard = run->shard;
+	attempt->attempt = activity->attempt;
+	attempt->run_id = run->run_id;
+	attempt->scheduled_event_id = activity->scheduled_event_id;
+	attempt->cancel_requested = activity->cancel_requested_event_id != 0;
+	attempt->paused = activity->paused;
+	attempt->was_reset = activity->was_reset;
+}
+
+/* Have the driver look after the slots from now on. */
+static void
+wake_driver(TimestampTz now)
+{
+	wfi_wakeup_at(now + USECS_PER_SEC);
 }
 
 /* An attempt has started: it may have a slot. */
 void
 wfi_heartbeat_begin(const WfiRun *run, const WfiActivity *activity)
 {
-	remember_attempt(MAKE_SLOT, run, activity);
-	wfi_wakeup_at(run->now + USECS_PER_SEC);	/* for the driver to flush */
+	remember_attempt(PUT_ATTEMPT, run, activity);
+	wake_driver(run->now);
 }
 
 /* There is news for the worker that runs the attempt. */
 void
 wfi_heartbeat_tell(const WfiRun *run, const WfiActivity *activity)
 {
-	remember_attempt(SET_FLAGS, run, activity);
+	remember_attempt(PUT_ATTEMPT, run, activity);
 }
 
 /* The attempt is over: its worker gets its answer from the table. */
@@ -299,6 +416,17 @@ find_slot(const pg_uuid_t *token)
 	return hash_search(slots, &key, HASH_FIND, NULL);
 }
 
+/* Is it the slot of the attempt that a token is for? */
+static bool
+fits_token(const Attempt *attempt, const WfiToken *token)
+{
+	return attempt->attempt == token->attempt &&
+		attempt->shard == token->shard &&
+		token->started_event_id == 0 &&
+		attempt->scheduled_event_id == token->scheduled_event_id &&
+		wfi_uuid_equal(&attempt->run_id, &token->run_id);
+}
+
 /*
  * Record a heartbeat in the slot of its attempt.  False when that cannot be
  * done there.  No details means that there are none any more; identity NULL
@@ -314,29 +442,27 @@ wfi_heartbeat_record(const WfiToken *token, TimestampTz now,
 
 	/* what this transaction has changed itself is in the table only */
 	if (slots == NULL || changes != NIL || length > DETAILS_SIZE ||
-		(identity != NULL && strlen(identity) >= IDENTITY_SIZE))
+		(identity != NULL && strlen(identity) >= IDENTITY_SIZE) ||
+		!wfi_driver_running())
 		return false;
 	LWLockAcquire(heartbeat_lock, LW_SHARED);
 	slot = find_slot(&token->hash);
-	if (slot != NULL &&
-		(slot->attempt != token->attempt || slot->shard != token->shard ||
-		 token->started_event_id != 0 ||
-		 slot->scheduled_event_id != token->scheduled_event_id ||
-		 !wfi_uuid_equal(&slot->run_id, &token->run_id)))
+	if (slot != NULL && (FullTransactionIdIsValid(slot->taken_by) ||
+						 !fits_token(&slot->attempt, token)))
 		slot = NULL;
 	if (slot != NULL)
 	{
 		SpinLockAcquire(&slot->mutex);
-		slot->time = now;
+		slot->time = Max(now, slot->time);
 		slot->details_length = (int32) length;
 		if (length > 0)
 			memcpy(slot->details, details, length);
 		if (identity != NULL)
 			strlcpy(slot->identity, identity, IDENTITY_SIZE);
 		slot->fresh = true;
-		*cancel_requested = slot->cancel_requested;
-		*paused = slot->paused;
-		*was_reset = slot->was_reset;
+		*cancel_requested = slot->attempt.cancel_requested;
+		*paused = slot->attempt.paused;
+		*was_reset = slot->attempt.was_reset;
 		SpinLockRelease(&slot->mutex);
 	}
 	LWLockRelease(heartbeat_lock);
@@ -345,7 +471,8 @@ wfi_heartbeat_record(const WfiToken *token, TimestampTz now,
 
 /*
  * Bring an activity that was loaded up to date with the heartbeats that are
- * not in the table yet.
+ * not in the table yet.  They need not be stored with it, unless the attempt
+ * ends.
  */
 void
 wfi_heartbeat_overlay(WfiActivity *activity)
@@ -353,7 +480,7 @@ wfi_heartbeat_overlay(WfiActivity *activity)
 	char		details[DETAILS_SIZE];
 	char		identity[IDENTITY_SIZE];
 	int32		length = 0;
-	TimestampTz time = WFI_NEVER;
+	TimestampTz time = DT_NOBEGIN;
 	Slot	   *slot;
 
 	if (slots == NULL)
@@ -373,7 +500,9 @@ wfi_heartbeat_overlay(WfiActivity *activity)
 		SpinLockRelease(&slot->mutex);
 	}
 	LWLockRelease(heartbeat_lock);
-	if (time == WFI_NEVER)
+	if (time == DT_NOBEGIN ||
+		(activity->last_heartbeat_time != WFI_NEVER &&
+		 activity->last_heartbeat_time > time))
 		return;
 
 	activity->last_heartbeat_time = time;
@@ -385,7 +514,6 @@ wfi_heartbeat_overlay(WfiActivity *activity)
 	}
 	if (identity[0] != '\0')
 		activity->last_worker_identity = pstrdup(identity);
-	activity->changed = true;
 }
 
 /*
@@ -403,7 +531,7 @@ copy_fresh_slots(Slot *copies, int most)
 	hash_seq_init(&status, slots);
 	while ((slot = hash_seq_search(&status)) != NULL)
 	{
-		if (slot->key.database != MyDatabaseId)
+		if (slot->attempt.key.database != MyDatabaseId)
 			continue;
 		SpinLockAcquire(&slot->mutex);
 		if (slot->fresh)
@@ -425,22 +553,117 @@ wfi_heartbeat_active(void)
 	return slots != NULL && hash_get_num_entries(slots) > 0;
 }
 
+/*
+ * A heartbeat was written to the table, where it waited for whoever changes
+ * the attempt: the next ones can go to a slot.
+ */
+void
+wfi_heartbeat_resume(const WfiToken *token, TimestampTz time,
+					 bool cancel_requested, bool paused, bool was_reset)
+{
+	Attempt    *attempt;
+	Change	   *change;
+	bool		found;
+
+	wfi_heartbeat_stored(&token->hash, time);
+	if (slots == NULL || !wfi_driver_running())
+		return;
+	LWLockAcquire(heartbeat_lock, LW_SHARED);
+	found = find_slot(&token->hash) != NULL;
+	LWLockRelease(heartbeat_lock);
+	if (found)
+		return;
+	change = remember(PUT_ATTEMPT, &token->hash);
+	change->time = time;
+	attempt = &change->attempt;
+	attempt->shard = token->shard;
+	attempt->attempt = token->attempt;
+	attempt->run_id = token->run_id;
+	attempt->scheduled_event_id = token->scheduled_event_id;
+	attempt->cancel_requested = cancel_requested;
+	attempt->paused = paused;
+	attempt->was_reset = was_reset;
+	wake_driver(time);
+}
+
 /* A heartbeat was written to the table; older ones need not be any more. */
 void
 wfi_heartbeat_stored(const pg_uuid_t *token, TimestampTz time)
 {
-	Change	   *change;
+	Change	   *last = changes == NIL ? NULL : llast(changes);
 
 	if (slots == NULL)
 		return;
-	change = remember(MARK_STORED);
-	change->slot.key.token = *token;
-	change->slot.time = time;
+	if (last == NULL || last->kind != MARK_STORED ||
+		last->level != GetCurrentTransactionNestLevel() ||
+		!wfi_uuid_equal(&last->attempt.key.token, token))
+		last = remember(MARK_STORED, token);
+	last->time = time;
+}
+
+/* Remove a slot whose attempt is no more. */
+static void
+remove_slot(const SlotKey *key)
+{
+	LWLockAcquire(heartbeat_lock, LW_EXCLUSIVE);
+	(void) hash_search(slots, key, HASH_REMOVE, NULL);
+	LWLockRelease(heartbeat_lock);
+}
+
+/* A database is gone, or the extension in it: its slots go. */
+void
+wfi_heartbeat_forget(Oid database)
+{
+	HASH_SEQ_STATUS status;
+	Slot	   *slot;
+
+	if (slots == NULL)
+		return;
+	LWLockAcquire(heartbeat_lock, LW_EXCLUSIVE);
+	hash_seq_init(&status, slots);
+	while ((slot = hash_seq_search(&status)) != NULL)
+	{
+		if (slot->attempt.key.database == database)
+			(void) hash_search(slots, &slot->attempt.key, HASH_REMOVE, NULL);
+	}
+	LWLockRelease(heartbeat_lock);
+}
+
+/* Bring the heartbeat in a copy of a slot into the table. */
+static void
+store_slot(const Slot *slot)
+{
+	WfiToken	token;
+
+	token.kind = WFI_TASK_ACTIVITY;
+	token.shard = slot->attempt.shard;
+	token.run_id = slot->attempt.run_id;
+	token.scheduled_event_id = slot->attempt.scheduled_event_id;
+	token.started_event_id = 0;
+	token.attempt = slot->attempt.attempt;
+	token.hash = slot->attempt.key.token;
+	switch (wfi_store_flush_heartbeat(&token, slot->time,
+									  slot->details_length > 0 ?
+									  (const Jsonb *) slot->details : NULL,
+									  slot->identity[0] != '\0' ?
+									  slot->identity : NULL))
+	{
+		case WFI_FLUSH_DONE:
+			wfi_heartbeat_stored(&token.hash, slot->time);
+			break;
+		case WFI_FLUSH_LOCKED:
+			break;				/* the next time */
+		case WFI_FLUSH_GONE:
+			remove_slot(&slot->attempt.key);
+			break;
+	}
 }
 
 /*
  * Bring the heartbeats of this database into the table, in a transaction of
- * the driver's that need not wait for the disk; for how many.
+ * the driver's that need not wait for the disk; for how many.  None waits for
+ * another transaction either: one that changes an attempt cannot keep those
+ * of others from being stored.
  */
 int
 wfi_heartbeat_flush(void)
@@ -457,25 +680,7 @@ wfi_heartbeat_flush(void)
 	n = Min(n, copy_fresh_slots(copies, n));
 	wfi_store_begin("wf_heartbeat()", true);
 	for (int i = 0; i < n; i++)
-	{
-		const Slot *slot = &copies[i];
-		WfiToken	token;
-		bool		ignored;
-
-		token.kind = WFI_TASK_ACTIVITY;
-		token.shard = slot->shard;
-		token.run_id = slot->run_id;
-		token.scheduled_event_id = slot->scheduled_event_id;
-		token.started_event_id = 0;
-		token.attempt = slot->attempt;
-		token.hash = slot->key.token;
-		wfi_store_heartbeat(&token, slot->time,
-							slot->details_length > 0 ?
-							(const Jsonb *) slot->details : NULL,
-							slot->identity[0] != '\0' ? slot->identity : NULL,
-							&ignored, &ignored, &ignored);
-		wfi_heartbeat_stored(&token.hash, slot->time);
-	}
+		store_slot(&copies[i]);
 	wfi_store_end();
 	return n;
 }

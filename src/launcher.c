@@ -124,7 +124,10 @@ update_entries(List *databases)
 		if (database->latch != NULL)
 			SetLatch(database->latch);
 		else if (database->holds == 0 && handles[i] == NULL)
+		{
+			wfi_heartbeat_forget(database->dboid);
 			database->dboid = InvalidOid;
+		}
 	}
 	foreach(lc, databases)
 	{

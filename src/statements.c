@@ -44,6 +44,10 @@
 /* Parameters that insert and update share, see put_activity() */
 #define ACTIVITY_TYPES "svvvvjsitbtustjjslbbbb"
 
+#define BY_ATTEMPT \
+	" FROM wf.activity WHERE shard" EQ "$1 AND run_id" EQ "$2" \
+	" AND scheduled_event_id" EQ "$3 AND attempt" EQ "$4" \
+	" AND token" EQ "$5 AND started_time IS NOT NULL"
 /* Has no later heartbeat come since the activity was read? */
 #define NO_LATER_HEARTBEAT \
 	"($26 OR last_heartbeat_time IS NULL OR last_heartbeat_time" LE "$17)"
@@ -239,6 +243,13 @@ const StatementDef wfi_statements[STATEMENTS] = {
 		" AND scheduled_event_id" EQ "$3 AND attempt" EQ "$4"
 		" AND token" EQ "$5 AND started_time IS NOT NULL"
 		" RETURNING cancel_requested, paused, was_reset", "iuliutjs"
+	},
+	[LOCK_ATTEMPT] = {
+		"SELECT last_heartbeat_time" BY_ATTEMPT
+		" FOR NO KEY UPDATE SKIP LOCKED", "iuliu"
+	},
+	[ATTEMPT_EXISTS] = {
+		"SELECT 1" BY_ATTEMPT, "iuliu"
 	},
 	[SEEN_SIGNAL] = {
 		"SELECT 1 FROM wf.signal_request WHERE shard" EQ "$1"

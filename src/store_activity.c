@@ -207,6 +207,16 @@ wfi_store_clear_activities(const WfiRun *run)
 	wfi_store_execute(CLEAR_ACTIVITIES, &params, SPI_OK_DELETE);
 }
 
+/* Parameters of all statements about the attempt that a token is for */
+static void
+put_attempt(Params *params, const WfiToken *token)
+{
+	put_run(params, token->shard, &token->run_id);
+	put(params, Int64GetDatum(token->scheduled_event_id));
+	put(params, Int32GetDatum(token->attempt));
+	put(params, UUIDPGetDatum(&token->hash));
+}
+
 /*
  * Record a heartbeat of the attempt that a token is for; false when there is
  * no such attempt.
@@ -220,10 +230,7 @@ wfi_store_heartbeat(const WfiToken *token, TimestampTz now,
 	Datum		values[3];
 	bool		nulls[3];
 
-	put_run(&params, token->shard, &token->run_id);
-	put(&params, Int64GetDatum(token->scheduled_event_id));
-	put(&params, Int32GetDatum(token->attempt));
-	put(&params, UUIDPGetDatum(&token->hash));
+	put_attempt(&params, token);
 	put(&params, TimestampTzGetDatum(now));
 	put_pointer(&params, details);
 	put_text(&params, identity);
@@ -236,4 +243,30 @@ wfi_store_heartbeat(const WfiToken *token, TimestampTz now,
 	*was_reset = DatumGetBool(values[2]);
 	SPI_freetuptable(SPI_tuptable);
 	return true;
+}
+
+/*
+ * Store a heartbeat that was recorded before, unless a later one is stored,
+ * without waiting for anybody.
+ */
+WfiFlush
+wfi_store_flush_heartbeat(const WfiToken *token, TimestampTz time,
+						  const Jsonb *details, const char *identity)
+{
+	Params		params;
+	Datum		stored;
+	bool		isnull;
+	bool		ignored;
+
+	put_attempt(&params, token);
+	if (wfi_store_execute(LOCK_ATTEMPT, &params, SPI_OK_SELECT) == 0)
+		return wfi_store_exists_now(ATTEMPT_EXISTS, &params) ?
+			WFI_FLUSH_LOCKED : WFI_FLUSH_GONE;
+	heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, &stored,
+					  &isnull);
+	SPI_freetuptable(SPI_tuptable);
+	if (isnull || DatumGetTimestampTz(stored) <= time)
+		wfi_store_heartbeat(token, time, details, identity, &ignored, &ignored,
+							&ignored);
+	return WFI_FLUSH_DONE;
 }

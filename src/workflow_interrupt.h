@@ -577,6 +577,9 @@ extern bool wfi_heartbeat_record(const WfiToken *token, TimestampTz now,
 								 const Jsonb *details, const char *identity,
 								 bool *cancel_requested, bool *paused,
 								 bool *was_reset);
+extern void wfi_heartbeat_resume(const WfiToken *token, TimestampTz time,
+								 bool cancel_requested, bool paused,
+								 bool was_reset);
 extern void wfi_heartbeat_overlay(WfiActivity *activity);
 extern void wfi_heartbeat_stored(const pg_uuid_t *token, TimestampTz time);
 
@@ -653,6 +656,14 @@ typedef enum WfiMissing
 	WFI_MISSING_ALL				/* there are no runs, yet: in a restore */
 } WfiMissing;
 
+/* What came of storing a heartbeat that was recorded before */
+typedef enum WfiFlush
+{
+	WFI_FLUSH_DONE,
+	WFI_FLUSH_LOCKED,			/* somebody is changing the attempt */
+	WFI_FLUSH_GONE				/* there is no such attempt any more */
+} WfiFlush;
+
 typedef void (*WfiEventCallback) (const WfiEvent *event, void *arg);
 
 extern void wfi_store_begin(const char *function, bool writes);
@@ -699,6 +710,10 @@ extern bool wfi_store_heartbeat(const WfiToken *token, TimestampTz now,
 								const Jsonb *details, const char *identity,
 								bool *cancel_requested, bool *paused,
 								bool *was_reset);
+extern WfiFlush wfi_store_flush_heartbeat(const WfiToken *token,
+										  TimestampTz time,
+										  const Jsonb *details,
+										  const char *identity);
 extern bool wfi_store_seen_signal(const WfiRun *run, const char *request_id);
 extern void wfi_store_signal_requests(const WfiRun *run);
 extern void wfi_store_insert_task(const WfiRun *run);
