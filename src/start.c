@@ -267,6 +267,20 @@ use_current(const WfiStart *start, WfiRun *current, ReusePolicy reuse,
 	return false;
 }
 
+/* Namespace and workflow id have to fit one index entry. */
+static void
+check_key(const WfiStart *start)
+{
+	Size		bytes = strlen(start->namespace) + strlen(start->workflow_id);
+
+	if (bytes > WFI_MAX_KEY_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("workflow_id and namespace exceed the length limit"),
+				 errdetail("They have %zu bytes together, the limit is %d.",
+						   bytes, WFI_MAX_KEY_BYTES)));
+}
+
 /* Start a workflow, or find that one is there; the id of the run. */
 void
 wfi_do_start(const WfiStart *start, pg_uuid_t *run_id)
@@ -275,6 +289,7 @@ wfi_do_start(const WfiStart *start, pg_uuid_t *run_id)
 	ReusePolicy reuse;
 	ConflictPolicy conflict;
 
+	check_key(start);
 	parse_policies(start, &reuse, &conflict);
 	wfi_new_run_id(run_id, GetCurrentTimestamp());
 	for (int i = 0; i < MAX_ATTEMPTS; i++)

@@ -40,6 +40,9 @@
 /* An id has no more bytes, whatever its characters: it must fit an index */
 #define WFI_MAX_ID_BYTES		2000
 
+/* Nor have a namespace and a workflow id together: they share an entry */
+#define WFI_MAX_KEY_BYTES		2600
+
 #define WFI_TASK_WORKFLOW		'w'
 #define WFI_TASK_ACTIVITY		'a'
 
