@@ -280,6 +280,7 @@ CREATE TABLE wf.activity (
 	scheduled_time				timestamptz NOT NULL,
 	started_time				timestamptz,
 	last_heartbeat_time			timestamptz,
+	last_attempt_complete_time	timestamptz,
 	cancel_requested_event_id	bigint NOT NULL,
 	token						uuid,
 	dispatched					boolean NOT NULL,
@@ -312,6 +313,7 @@ COMMENT ON COLUMN wf.activity.first_scheduled_time IS 'when its first attempt wa
 COMMENT ON COLUMN wf.activity.scheduled_time IS 'when the current attempt is or was due';
 COMMENT ON COLUMN wf.activity.started_time IS 'when a worker took the current attempt; NULL while none has';
 COMMENT ON COLUMN wf.activity.last_heartbeat_time IS 'when it was last heard of';
+COMMENT ON COLUMN wf.activity.last_attempt_complete_time IS 'when the attempt before this one ended; NULL for none';
 COMMENT ON COLUMN wf.activity.cancel_requested_event_id IS 'its ActivityTaskCancelRequested event; 0 for none';
 COMMENT ON COLUMN wf.activity.token IS 'hash of the secret part of the token of the current attempt';
 COMMENT ON COLUMN wf.activity.dispatched IS 'the current attempt is or was in a queue';
@@ -799,7 +801,7 @@ CREATE FUNCTION wf_unpause_activity(
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION wf_unpause_activity(text, text, uuid, text, boolean, boolean) IS
-	'lets a paused activity go on, with attempts counted from 1 and without heartbeat details if asked; error 55000 when it is not paused; true when done; errors: WF002 unknown workflow, WF003 the run is closed, WF005 unknown activity, 22004, 22023';
+	'lets a paused activity go on, at once even if it waited for a retry, with attempts counted from 1 and without heartbeat details if asked; error 55000 when it is not paused; true when done; errors: WF002 unknown workflow, WF003 the run is closed, WF005 unknown activity, 22004, 22023';
 
 CREATE FUNCTION wf_reset_activity(
 	workflow_id text,
@@ -831,7 +833,7 @@ CREATE FUNCTION wf_update_activity_options(
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION wf_update_activity_options(text, text, uuid, text, text, interval, interval, interval, interval, jsonb) IS
-	'changes time-outs, retry policy and task queue of a pending activity; NULL leaves an option as it is; true when done; errors: WF002 unknown workflow, WF003 the run is closed, WF005 unknown activity, 22004, 22023';
+	'changes time-outs, retry policy and task queue of a pending activity; NULL leaves an option as it is; one that waits for a retry waits as a new policy says, from the end of the last attempt on; true when done; errors: WF002 unknown workflow, WF003 the run is closed, WF005 unknown activity, 22004, 22023';
 
 CREATE FUNCTION wf_channel(kind text, name text) RETURNS text
 	AS 'MODULE_PATHNAME', 'wfi_channel'

@@ -147,6 +147,7 @@ wfi_activity_add(WfiRun *run, const WfiEvent *event)
 	activity->attempt = 1;
 	activity->started_time = WFI_NEVER;
 	activity->last_heartbeat_time = WFI_NEVER;
+	activity->last_attempt_complete_time = WFI_NEVER;
 	run->activities = lappend(run->activities, activity);
 	run->pending_activities++;
 	run->state_size += state_size(activity);
@@ -434,6 +435,7 @@ retry(WfiRun *run, WfiActivity *activity, const Jsonb *failure, int64 backoff,
 		activity->attempt = 1;
 		activity->was_reset = false;
 	}
+	activity->last_attempt_complete_time = run->now;
 	activity->scheduled_time = run->now + backoff;
 	activity->started_time = WFI_NEVER;
 	activity->identity = NULL;

@@ -101,6 +101,8 @@ wfi_unpause_activity(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("activity is not paused")));
 	activity->paused = false;
+	if (!wfi_activity_started(activity))
+		activity->scheduled_time = run->now;	/* whatever it waited for */
 	if (wfi_arg_bool(fcinfo, 4))
 		wfi_activity_reset(run, activity);
 	if (wfi_arg_bool(fcinfo, 5))
@@ -188,6 +190,14 @@ wfi_update_activity_options(PG_FUNCTION_ARGS)
 				 errmsg("invalid activity options"),
 				 errdetail("%s", problem)));
 	wfi_activity_set_options(activity, wfi_object_end(&options));
+	if (policy != NULL && !wfi_activity_started(activity) &&
+		activity->last_attempt_complete_time != WFI_NEVER)
+	{
+		/* it waits as long as it would have by this policy */
+		activity->scheduled_time = activity->last_attempt_complete_time +
+			wfi_retry_interval(activity, activity->attempt - 1);
+		dispatch_again(run, activity);
+	}
 	if (task_queue != NULL && strcmp(task_queue, activity->task_queue) != 0)
 	{
 		activity->task_queue = task_queue;

@@ -237,6 +237,29 @@ retryable(const Jsonb *failure, const char *timeout_type,
 	return !listed(policy->non_retryable_types, wfi_get_text(failure, "type"));
 }
 
+/* How long a policy has the next attempt wait after that many. */
+static int64
+interval_after(const RetryPolicy *policy, int32 attempts)
+{
+	double		interval = policy->initial_interval *
+		pow(policy->coefficient, attempts - 1);
+
+	return (int64) Min(interval, (double) policy->maximum_interval);
+}
+
+/* The same for an activity's policy, in microseconds. */
+int64
+wfi_retry_interval(const WfiActivity *activity, int32 attempts)
+{
+	RetryPolicy policy;
+
+	if (activity->retry_policy == NULL || attempts < 1)
+		return 0;
+	if (read_policy(activity->retry_policy, &policy) != NULL)
+		elog(ERROR, "stored retry policy is malformed");
+	return interval_after(&policy, attempts);
+}
+
 /*
  * What becomes of an attempt that failed, or timed out when timeout_type is
  * given: NULL when there is another one after *backoff microseconds, else why
@@ -247,7 +270,6 @@ wfi_retry_state(const WfiActivity *activity, const Jsonb *failure,
 				const char *timeout_type, TimestampTz now, int64 *backoff)
 {
 	RetryPolicy policy;
-	double		interval;
 
 	*backoff = 0;
 	if (activity->retry_policy == NULL)
@@ -266,9 +288,7 @@ wfi_retry_state(const WfiActivity *activity, const Jsonb *failure,
 		activity->attempt >= policy.maximum_attempts)
 		return "MaximumAttemptsReached";
 
-	interval = policy.initial_interval *
-		pow(policy.coefficient, activity->attempt - 1);
-	*backoff = (int64) Min(interval, (double) policy.maximum_interval);
+	*backoff = interval_after(&policy, activity->attempt);
 	if (wfi_get(failure, "next_retry_delay") != NULL)
 		*backoff = Min(Max(0, wfi_get_duration(failure, "next_retry_delay")),
 					   WFI_MAX_TIMEOUT);

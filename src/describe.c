@@ -172,6 +172,8 @@ put_pending_activity(WfiObject *object, const WfiActivity *activity)
 	wfi_put_int(object, "attempt", activity->attempt);
 	wfi_put_time(object, "scheduled_time", activity->scheduled_time);
 	wfi_put_time(object, "last_started_time", activity->started_time);
+	wfi_put_time(object, "last_attempt_complete_time",
+				 activity->last_attempt_complete_time);
 	wfi_put_time(object, "last_heartbeat_time",
 				 activity->last_heartbeat_time);
 	wfi_put_json(object, "heartbeat_details", activity->heartbeat_details);

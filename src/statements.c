@@ -40,9 +40,9 @@
 	"scheduled_time, dispatched, started_time, token, identity, " \
 	"last_heartbeat_time, heartbeat_details, last_failure, " \
 	"last_worker_identity, cancel_requested_event_id, paused, was_reset, " \
-	"heartbeat_reset"
+	"heartbeat_reset, last_attempt_complete_time"
 /* Parameters that insert and update share, see put_activity() */
-#define ACTIVITY_TYPES "svvvvjsitbtustjjslbbbb"
+#define ACTIVITY_TYPES "svvvvjsitbtustjjslbbbbt"
 
 #define BY_ATTEMPT \
 	" FROM wf.activity WHERE shard" EQ "$1 AND run_id" EQ "$2" \
@@ -50,7 +50,7 @@
 	" AND token" EQ "$5 AND started_time IS NOT NULL"
 /* Has no later heartbeat come since the activity was read? */
 #define NO_LATER_HEARTBEAT \
-	"($26 OR last_heartbeat_time IS NULL OR last_heartbeat_time" LE "$17)"
+	"($27 OR last_heartbeat_time IS NULL OR last_heartbeat_time" LE "$17)"
 
 /*
  * Parameter types: i int4, l int8, u uuid, s text, t timestamptz, b bool,
@@ -202,9 +202,10 @@ const StatementDef wfi_statements[STATEMENTS] = {
 		"attempt, scheduled_time, dispatched, started_time, token, identity, "
 		"last_heartbeat_time, heartbeat_details, last_failure, "
 		"last_worker_identity, cancel_requested_event_id, cancel_requested, "
-		"paused, was_reset, heartbeat_reset) "
+		"paused, was_reset, heartbeat_reset, last_attempt_complete_time) "
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
-		"$15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)",
+		"$15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, "
+		"$29)",
 		"iulsst" ACTIVITY_TYPES
 	},
 	[UPDATE_ACTIVITY] = {
@@ -222,7 +223,8 @@ const StatementDef wfi_statements[STATEMENTS] = {
 		"last_worker_identity = CASE WHEN " NO_LATER_HEARTBEAT
 		" THEN $20 ELSE last_worker_identity END, "
 		"cancel_requested_event_id = $21, cancel_requested = $22, "
-		"paused = $23, was_reset = $24, heartbeat_reset = $25"
+		"paused = $23, was_reset = $24, heartbeat_reset = $25, "
+		"last_attempt_complete_time = $26"
 		" WHERE shard" EQ "$1 AND run_id" EQ "$2"
 		" AND scheduled_event_id" EQ "$3", "iul" ACTIVITY_TYPES "b"
 	},

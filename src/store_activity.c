@@ -8,7 +8,7 @@
 
 #include "store.h"
 
-#define ACTIVITY_NCOLUMNS 24
+#define ACTIVITY_NCOLUMNS 25
 
 /* A copy of a JSON column, or NULL. */
 static Jsonb *
@@ -55,6 +55,7 @@ read_activity(HeapTuple tuple, TupleDesc desc)
 	activity->paused = DatumGetBool(values[n++]);
 	activity->was_reset = DatumGetBool(values[n++]);
 	activity->heartbeat_reset = DatumGetBool(values[n++]);
+	activity->last_attempt_complete_time = time_column(values, nulls, n++);
 	Assert(n == ACTIVITY_NCOLUMNS);
 	activity->stored = true;
 	if (wfi_activity_started(activity))
@@ -143,6 +144,7 @@ put_activity(Params *params, const WfiActivity *activity)
 	put(params, BoolGetDatum(activity->paused));
 	put(params, BoolGetDatum(activity->was_reset));
 	put(params, BoolGetDatum(activity->heartbeat_reset));
+	put_time(params, activity->last_attempt_complete_time);
 }
 
 /* Store what the operation did to the run's activities. */

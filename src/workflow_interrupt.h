@@ -159,6 +159,7 @@ typedef struct WfiActivity
 	char	   *identity;		/* worker that runs it */
 
 	/* over all attempts */
+	TimestampTz last_attempt_complete_time;
 	TimestampTz last_heartbeat_time;
 	Jsonb	   *heartbeat_details;
 	bool		heartbeat_replaced; /* not by a later heartbeat */
@@ -589,6 +590,7 @@ extern void wfi_heartbeat_stored(const pg_uuid_t *token, TimestampTz time);
 /* activity_policy.c: time-outs and retries */
 extern const char *wfi_activity_policy(const Jsonb *attributes,
 									   int64 run_timeout, WfiObject *event);
+extern int64 wfi_retry_interval(const WfiActivity *activity, int32 attempts);
 extern const char *wfi_retry_state(const WfiActivity *activity,
 								   const Jsonb *failure,
 								   const char *timeout_type, TimestampTz now,

@@ -46,6 +46,11 @@ SELECT acts('p7'), beat('1@p7'), failed('1@p7'), wait_apoll('p7');
 SELECT new_waiting('p8', '{"retry_policy": {"initial_interval": "0.001s"}}'), wf_pause_activity('p8', '1');
 SELECT acts('p8'), let_pass('p8', '2 milliseconds'), apoll('p8');
 SELECT wf_unpause_activity('p8', '1'), wait_apoll('p8');
+-- ... and then need not wait any longer; how long it was paused does not count.
+SELECT new_waiting('p9'), wf_pause_activity('p9', '1'), wf_unpause_activity('p9', '1'), apoll('p9');
+SELECT new_act('p10'), wf_pause_activity('p10', '1');
+SELECT let_pass('p10', '0.1s'), wf_unpause_activity('p10', '1');
+SELECT scheduled_time > first_scheduled_time + interval '0.1s' FROM wf.activity WHERE run_id = run_id_of('p10');
 -- Unpaused with attempts, heartbeats or both from the beginning.
 SELECT new_waiting('u1', details => '{"row": 1}'), wf_pause_activity('u1', '1');
 SELECT wf_unpause_activity('u1', '1', reset_attempts => true), wait_apoll('u1');
@@ -149,6 +154,11 @@ SELECT wait_apoll('o7-2'), apoll('o7');
 -- ... and whether a failed attempt is tried again.
 SELECT new_started('o8'), wf_update_activity_options('o8', '1', retry_policy => '{"maximum_attempts": 1}'), failed('1@o8');
 SELECT outcome('o8');
+-- ... and when that is.
+SELECT new_waiting('o10'), wf_update_activity_options('o10', '1', retry_policy => '{"initial_interval": "600s"}'), waits('o10');
+SELECT wf_update_activity_options('o10', '1', heartbeat_timeout => '9s'), waits('o10');
+SELECT wf_update_activity_options('o10', '1', retry_policy => '{"initial_interval": "0.001s"}'), wait_apoll('o10');
+SELECT new_act('o11'), wf_update_activity_options('o11', '1', retry_policy => '{"initial_interval": "3600s"}'), apoll('o11');
 -- A paused one stays paused.
 SELECT new_act('o9'), wf_pause_activity('o9', '1'), wf_update_activity_options('o9', '1', task_queue => 'o9-2');
 SELECT acts('o9'), apoll('o9'), apoll('o9-2');
