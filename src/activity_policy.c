@@ -242,7 +242,7 @@ static int64
 interval_after(const RetryPolicy *policy, int32 attempts)
 {
 	double		interval = policy->initial_interval *
-		pow(policy->coefficient, attempts - 1);
+	pow(policy->coefficient, attempts - 1);
 
 	return (int64) Min(interval, (double) policy->maximum_interval);
 }
