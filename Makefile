@@ -32,7 +32,7 @@ help:
 	@echo 'make demo          show an order and its workflow being cancelled;'
 	@echo '                   KEEP=1 ends in psql on the demo database'
 	@echo 'make check         run all tests'
-	@echo 'make bench         measure'
+	@echo 'make bench         measure; PARTS="latency ..." only some'
 	@echo
 	@echo 'For developers:'
 	@echo
@@ -57,7 +57,7 @@ check: ready
 
 bench: ready
 	@test/tools/setup --bench
-	@test/tools/with-cluster test/bench/run
+	@test/tools/with-cluster test/bench/run $(PARTS)
 
 coverage:
 	@test/tools/setup --coverage

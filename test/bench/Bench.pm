@@ -8,12 +8,16 @@ use warnings;
 use Exporter qw(import);
 use Time::HiRes qw(sleep);
 
-our @EXPORT = qw(sql run_command output_of number_of percentile median
-  wait_for progress $input $reason);
+our @EXPORT = qw(sql run_file run_command output_of number_of percentile median
+  wait_for pgbench progress heading line judge verdict $quick $input $reason);
+
+our $quick = $ENV{QUICK} // 0;
 
 # Arguments that all calls get.
 our $input = '{"order": 4711, "customer": "c-17"}';
 our $reason = 'the customer changed their mind';
+
+my ($met_targets, $judged) = (0, 0);
 
 # Runs SQL in the benchmark's database, one -c each; returns what it prints.
 sub sql
@@ -22,6 +26,15 @@ sub sql
 
 	return output_of('psql', '-XAtq', '-v', 'ON_ERROR_STOP=1',
 		map { ('-c', $_) } @statements);
+}
+
+# Runs a file of SQL there.
+sub run_file
+{
+	my ($file) = @_;
+
+	run_command('psql', '-Xq', '-o', '/dev/null', '-v', 'ON_ERROR_STOP=1', '-f', $file);
+	return;
 }
 
 # Runs a command, which must succeed.
@@ -87,6 +100,25 @@ sub wait_for
 	die "bench: waited in vain for: $query\n";
 }
 
+# Runs a script of pgbench: so many transactions of each client.  Variables of
+# the script, and settings of the sessions, can be given.  Returns the
+# transactions per second.
+sub pgbench
+{
+	my ($file, $clients, $each, $variables, %settings) = @_;
+
+	local $ENV{PGOPTIONS} = join ' ', map { "-c $_=$settings{$_}" } sort keys %settings;
+	my $output = output_of(
+		'pgbench', '-n', '-M', 'prepared', '-c', $clients, '-j', $clients > 1 ? 2 : 1,
+		'-t', $each, map({ ('-D', "$_=$variables->{$_}") } sort keys %$variables), '-f', $file);
+	my ($tps) = $output =~ /^tps = ([\d.]+)/m;
+	my ($done) = $output =~ /^number of transactions actually processed: (\d+)/m;
+
+	die "bench: pgbench failed:\n$output\n"
+	  unless $tps && $done == $clients * $each;
+	return $tps;
+}
+
 # Says what is going on, on a line of its own that the next one overwrites
 # when somebody looks.
 sub progress
@@ -102,6 +134,45 @@ sub progress
 		print STDERR "$text\n";
 	}
 	return;
+}
+
+# A line of the table, with a ratio that is to be at least or at most so much.
+# The spread is that of the ratio within the rounds.
+sub line
+{
+	my ($what, $value, $base, $ratio, $least, $most, $spread) = @_;
+	my ($target, $verdict) = judge($ratio, $least, $most);
+
+	return sprintf("%-38s %9s %9s %6s %11s  %-7s %s", $what, $value, $base,
+		defined $ratio ? sprintf('%.2f', $ratio) : '', $spread // '', $target, $verdict) =~ s/\s*\z/\n/r;
+}
+
+# Compare a figure with its target, if it has one; both in words.
+sub judge
+{
+	my ($figure, $least, $most) = @_;
+
+	return ('', '') unless defined $least || defined $most;
+	my $met = defined $least ? $figure >= $least : $figure <= $most;
+
+	$judged++;
+	$met_targets++ if $met;
+	return (defined $least ? sprintf('>= %.2f', $least) : sprintf('<= %.2f', $most),
+		$met ? 'met' : 'MISSED');
+}
+
+# How many targets were met, of how many.
+sub verdict
+{
+	return ($met_targets, $judged);
+}
+
+sub heading
+{
+	my ($title, $value, $base, $spread) = @_;
+
+	return sprintf("\n%s\n%-38s %9s %9s %6s %11s  target\n%s\n", $title, '', $value, $base,
+		'ratio', $spread // '', '-' x 86);
 }
 
 1;

@@ -13,10 +13,14 @@ use strict;
 use warnings;
 
 use Bench;
+use Server;
+
+my $span_calls = 40;
+my $span_rounds = $quick ? 1 : 3;
 
 my $warm_up = 12;
-our @operations = qw(cancel terminate signal complete start);
-our @variants = ('PL/pgSQL + NOTIFY', 'PL/pgSQL silent', 'deferred', 'transactional', 'off');
+my @operations = qw(cancel terminate signal complete start);
+my @variants = ('PL/pgSQL + NOTIFY', 'PL/pgSQL silent', 'deferred', 'transactional', 'off');
 
 # What is called on either side.
 my %calls = (
@@ -66,8 +70,7 @@ sub pool_size
 sub tokens
 {
 	return map { [ split /\|/ ] } split /\n/, sql(q(
-		SELECT format('w1.%s.%s.%s.%s.%s.%s', shard, run_id, task_scheduled_event_id,
-			task_started_event_id, task_attempt, task_token), shard, run_id, task_token
+		SELECT twin.token(execution), shard, run_id, task_token
 		FROM wf.execution WHERE workflow_id ~ '^busy\d' ORDER BY run_id));
 }
 
@@ -147,11 +150,50 @@ sub total
 	my ($file) = @_;
 
 	open my $out, '<', $file or die "bench: callgrind did not write $file\n";
-	while (<$out>)
+	while (my $line = <$out>)
 	{
-		return $1 if /^(?:totals|summary): (\d+)/;
+		return $1 if $line =~ /^(?:totals|summary): (\d+)/;
 	}
 	die "bench: no total in $file\n";
+}
+
+# Is there what counts?
+sub possible
+{
+	return `sh -c 'command -v valgrind'`;
+}
+
+# Instructions in a file that callgrind wrote, of a function and all it calls.
+sub inclusive
+{
+	my ($file, $function) = @_;
+	my ($count) = output_of('callgrind_annotate', '--inclusive=yes', '--threshold=100', $file) =~ /^\s*([\d,]+) .*:\Q$function\E /m;
+
+	die "bench: $function() is not in $file\n" unless defined $count;
+	return $count =~ tr/,//dr;
+}
+
+# Has a backend execute a script under callgrind; the server must be stopped.
+# There is no driver then, and polls do not do its work either.  The files that
+# it wrote: up to the first mark, and between each two.
+sub run
+{
+	my ($directory, $database, $script) = @_;
+	my $output = "callgrind-$database";
+	my $marks = () = $script =~ /pg_sleep/g;
+
+	mkdir $output or die "bench: could not make a directory: $!\n";
+	open my $in, '>', "$output/in" or die "bench: could not write $output/in: $!\n";
+	print $in $script;
+	close $in;
+	my $postgres = output_of('sh', '-c', 'command -v postgres');
+	system("valgrind --tool=callgrind --dump-before=pg_sleep --callgrind-out-file=$output/out"
+		  . " --log-file=$output/log '$postgres' --single -D '$directory' -c fsync=off"
+		  . " -c full_page_writes=off -c workflow_interrupt.enabled=off $database <$output/in >$output/stdout 2>$output/stderr") == 0
+	  or die "bench: valgrind failed, see $output/ in " . $ENV{PWD} . "\n";
+	my $errors = `grep -E '(ERROR|FATAL|PANIC):' $output/stderr`;
+	die "bench: calls under callgrind failed:\n$errors" if $errors ne '';
+	return map { "$output/out.$_" } 1 .. $marks;
 }
 
 # Net instructions per call: {operation}{variant} is a list.  The server must
@@ -161,22 +203,11 @@ sub measure
 	my ($directory, $database, $calls, $script, @spans) = @_;
 	my (%totals, %net);
 
-	mkdir 'callgrind' or die "bench: could not make a directory: $!\n";
-	open my $in, '>', 'callgrind/in' or die "bench: could not write callgrind/in: $!\n";
-	print $in $script;
-	close $in;
 	progress('instructions: ' . (grep { defined } @spans) . ' spans under callgrind');
-	my $postgres = output_of('sh', '-c', 'command -v postgres');
-	system("valgrind --tool=callgrind --dump-before=pg_sleep --callgrind-out-file=callgrind/out"
-		  . " --log-file=callgrind/log '$postgres' --single -D '$directory' -c fsync=off"
-		  . " -c full_page_writes=off $database <callgrind/in >callgrind/stdout 2>callgrind/stderr") == 0
-	  or die "bench: valgrind failed, see callgrind/ in " . $ENV{PWD} . "\n";
-	my $errors = `grep -E '(ERROR|FATAL|PANIC):' callgrind/stderr`;
-	die "bench: calls under callgrind failed:\n$errors" if $errors ne '';
-
+	my @files = run($directory, $database, $script);
 	foreach my $i (0 .. $#spans)
 	{
-		push @{ $totals{ $spans[$i] } }, total('callgrind/out.' . ($i + 1))
+		push @{ $totals{ $spans[$i] } }, total($files[$i])
 		  if defined $spans[$i];
 	}
 	my $empty = median(@{ $totals{empty} });
@@ -190,6 +221,36 @@ sub measure
 		}
 	}
 	return \%net;
+}
+
+sub part
+{
+	return "\nInstructions per call: skipped, there is no valgrind\n"
+	  unless possible();
+
+	my $pool = pool_size($span_rounds, $span_calls);
+	Server::make_runs('instructions', $pool, $pool);
+	my ($script, @spans) = script($span_rounds, $span_calls);
+	Server::stop();
+	my $net = measure($Server::data, 'instructions', $span_calls, $script, @spans);
+	Server::start();
+
+	my $report = heading('Net instructions per call, thousands', 'calls', 'naive');
+	foreach my $operation (@operations)
+	{
+		my $naive = notifies($operation) ? 'PL/pgSQL + NOTIFY' : 'PL/pgSQL silent';
+		my $base = median(@{ $net->{$operation}{$naive} });
+
+		$report .= "$operation (naive: $naive)\n";
+		foreach my $variant (variants_of($operation))
+		{
+			next if $variant eq $naive;
+			my $value = median(@{ $net->{$operation}{$variant} });
+			$report .= line("  $variant", map({ sprintf '%.1f', $_ / 1000 } $value, $base), $value / $base,
+				undef, $variant eq 'deferred' && $operation ne 'start' ? 0.75 : undef);
+		}
+	}
+	return $report;
 }
 
 1;

@@ -9,7 +9,13 @@ package Throughput;
 use strict;
 use warnings;
 
+use IPC::Open2;
+
 use Bench;
+use Latency;
+use Server;
+
+my $rounds = number_of('ROUNDS', $quick ? 1 : 7);
 
 # Variants: on which side, how to set notification, argument of the twin.
 my %variants = (
@@ -19,7 +25,7 @@ my %variants = (
 	'transactional' => { side => 'wf', notify => 'transactional' },
 	'off' => { side => 'wf', notify => 'off' },
 );
-our @names = ('PL/pgSQL + NOTIFY', 'PL/pgSQL silent', 'deferred', 'transactional', 'off');
+my @names = ('PL/pgSQL + NOTIFY', 'PL/pgSQL silent', 'deferred', 'transactional', 'off');
 
 # The calls; :id numbers the run, :notify is the twin's.
 my %calls = (
@@ -32,9 +38,9 @@ my %calls = (
 		twin => "SELECT twin.start('new' || :id, 'bench', '$input', 'bench', notify => :notify);",
 	},
 );
-our @operations = qw(cancel start);
+my @operations = qw(cancel start);
 
-our @clients = (1, 8);
+my @clients = (1, 8);
 
 # A slice is to take so long, in seconds; the first round finds out how many
 # transactions that are, with so many calls.
@@ -99,17 +105,9 @@ sub slice
 	$made{$operation}{$side} += $clients * $each;
 	write_script($file, $calls{$operation}{$side}, $variant->{notify})
 	  unless -f $file;
-	local $ENV{PGOPTIONS} = "-c synchronous_commit=$sync";
-	$ENV{PGOPTIONS} .= " -c workflow_interrupt.notify=$variant->{notify}"
-	  if $side eq 'wf';
-	my $output = output_of(
-		'pgbench', '-n', '-M', 'prepared', '-c', $clients, '-j', $clients > 1 ? 2 : 1,
-		'-t', $each, '-D', 'n=0', '-D', "base=$base", '-D', "each=$each", '-f', $file);
-	my ($tps) = $output =~ /^tps = ([\d.]+)/m;
-	my ($done) = $output =~ /^number of transactions actually processed: (\d+)/m;
-	die "bench: pgbench failed:\n$output\n"
-	  unless $tps && $done == $clients * $each;
-	return $tps;
+	return pgbench($file, $clients, $each, { n => 0, base => $base, each => $each },
+		synchronous_commit => $sync,
+		$side eq 'wf' ? ('workflow_interrupt.notify' => $variant->{notify}) : ());
 }
 
 # All calls have done what they should.
@@ -166,6 +164,57 @@ sub ratios
 	my ($list, $base) = @_;
 
 	return map { $list->[$_] / $base->[$_] } 0 .. $#$list;
+}
+
+sub part
+{
+	Latency::build();
+	Server::make_runs('throughput', trial_pool_size(), 1);
+	my $channel = sql("SELECT wf_channel('workflow', 'bench')");
+	my $listener = open2(my $heard, my $stdin, './latency', 'listen', $channel);
+	wait_for("SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND state = 'idle'");
+
+	my $tps = {};
+	progress('throughput: a first round');
+	round(0, $tps);
+	my $pool = pool_size() * $rounds;
+	progress("throughput: making $pool runs to cancel");
+	add_pool($pool);
+	for (1 .. $rounds)
+	{
+		progress("throughput: round $_/$rounds");
+		round($_, $tps);
+	}
+	check();
+	close $stdin;
+	chomp(my $notifications = <$heard> // 0);
+	waitpid $listener, 0;
+	die "bench: the listener heard nothing\n" if $notifications == 0;
+
+	my $report = heading("Transactions per second, $rounds round(s)", 'tps', 'NOTIFY', 'spread');
+	my %least = (off => 1.8, on => 2.3);
+	foreach my $operation (@operations)
+	{
+		foreach my $sync ('off', 'on')
+		{
+			foreach my $clients (@clients)
+			{
+				my $case = $tps->{$operation}{$clients}{$sync};
+				my $base = $case->{'PL/pgSQL + NOTIFY'};
+
+				$report .= "$operation, $clients client(s), synchronous_commit $sync\n";
+				foreach my $name (@names)
+				{
+					next if $name eq 'PL/pgSQL + NOTIFY';
+					my @ratios = sort { $a <=> $b } ratios($case->{$name}, $base);
+					$report .= line("  $name", int median(@{ $case->{$name} }), int median(@$base),
+						median(@ratios), $name eq 'deferred' && $clients == 8 ? $least{$sync} : undef, undef,
+						sprintf('%.2f-%.2f', @ratios[ 0, -1 ]));
+				}
+			}
+		}
+	}
+	return $report;
 }
 
 1;

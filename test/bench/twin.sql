@@ -380,6 +380,44 @@ $$;
 CREATE FUNCTION twin.nothing(text, text) RETURNS boolean
 	LANGUAGE internal VOLATILE STRICT AS 'texteq';
 
+-- CPU time that backends have used, see Slices.pm.
+CREATE UNLOGGED TABLE twin.cpu (pid integer, n bigint, ns bigint);
+
+-- The secret of the started workflow task that is copied, see twin.fill(), and
+-- the token of a copy.  The tables of the engine hold only a hash of it, which
+-- is what the twin uses as its token.
+CREATE TABLE twin.secret (secret text NOT NULL);
+
+CREATE FUNCTION twin.token(run wf.execution) RETURNS text LANGUAGE sql AS $$
+	SELECT format('w1.%s.%s.%s.%s.%s.%s', run.shard, run.run_id, run.task_scheduled_event_id,
+		run.task_started_event_id, run.task_attempt, secret) FROM twin.secret
+$$;
+
+-- New runs to be copies of another: numbers from first + 1 on, whose workflow
+-- ids are the prefix and the number; run ids in order of time, as the engine's
+-- are.
+CREATE FUNCTION twin.copies(prefix text, n integer, first integer DEFAULT 0)
+RETURNS TABLE (number integer, new_workflow_id text, new_shard integer, new_run_id uuid)
+LANGUAGE sql AS $$
+	SELECT i, prefix || i, wf.shard_of('default', prefix || i),
+		(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') ||
+			'7' || substr(md5(random()::text), 1, 19))::uuid
+	FROM generate_series(first + 1, first + n) i
+$$;
+
+-- The columns of a table of the engine, those that tell to which run a row
+-- belongs being that of the copy.
+CREATE FUNCTION twin.copied_columns(source text) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(CASE
+		WHEN attname = 'shard' THEN 'new_shard'
+		WHEN attname = 'workflow_id' THEN 'new_workflow_id'
+		WHEN attname ~ '^(first_execution_|original_execution_|)run_id$' THEN 'new_run_id'
+		WHEN attname = 'task_id' THEN 'new_task_id'
+		ELSE quote_ident(attname) END, ', ' ORDER BY attnum)
+	FROM pg_attribute
+	WHERE attrelid = ('wf.' || source)::regclass AND attnum > 0 AND NOT attisdropped
+$$;
+
 -- Makes both sides' tables hold n same runs, named by the prefix and numbers
 -- from first + 1 on, copies of the one that the engine has under the name of
 -- the template.
@@ -389,30 +427,12 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	template_id uuid := (SELECT run_id FROM wf.execution WHERE workflow_id = template);
 	source text;
-	columns text;
-	contents text;
 BEGIN
-	-- run ids in order of time, as the engine's are
-	CREATE TEMPORARY TABLE filler ON COMMIT DROP AS
-	SELECT prefix || i AS new_workflow_id,
-		wf.shard_of('default', prefix || i) AS new_shard,
-		(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') ||
-			'7' || substr(md5(random()::text), 1, 19))::uuid AS new_run_id
-	FROM generate_series(first + 1, first + n) i;
-
+	CREATE TEMPORARY TABLE filler ON COMMIT DROP AS SELECT * FROM twin.copies(prefix, n, first);
 	FOREACH source IN ARRAY ARRAY['execution', 'event'] LOOP
-		SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum),
-			string_agg(CASE
-				WHEN attname = 'shard' THEN 'new_shard'
-				WHEN attname = 'workflow_id' THEN 'new_workflow_id'
-				WHEN attname ~ '^(first_execution_|original_execution_|)run_id$' THEN 'new_run_id'
-				ELSE quote_ident(attname) END, ', ' ORDER BY attnum)
-		INTO columns, contents
-		FROM pg_attribute
-		WHERE attrelid = ('wf.' || source)::regclass AND attnum > 0 AND NOT attisdropped;
-		EXECUTE format('INSERT INTO wf.%1$I (%2$s)
-			SELECT %3$s FROM filler CROSS JOIN wf.%1$I WHERE run_id = %4$L
-			ORDER BY new_run_id', source, columns, contents, template_id);
+		EXECUTE format('INSERT INTO wf.%1$I
+			SELECT %2$s FROM filler CROSS JOIN wf.%1$I WHERE run_id = %3$L
+			ORDER BY new_run_id', source, twin.copied_columns(source), template_id);
 		EXECUTE format('INSERT INTO twin.%1$I
 			SELECT * FROM wf.%1$I WHERE run_id IN (SELECT new_run_id FROM filler)
 			ORDER BY run_id', source);
