@@ -32,7 +32,7 @@ help:
 	@echo 'make demo          show an order and its workflow being cancelled;'
 	@echo '                   KEEP=1 ends in psql on the demo database'
 	@echo 'make check         run all tests'
-	@echo 'make bench         measure; PARTS="latency ..." only some'
+	@echo 'make bench         measure; PARTS="claims heartbeats" only some'
 	@echo
 	@echo 'For developers:'
 	@echo
