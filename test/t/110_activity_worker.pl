@@ -110,7 +110,11 @@ my @results = (
 	[ 'json-but-not-jsonb', q(printf '%s' '"\u0000"'), '"\"\\\\u0000\""' ],
 	[ 'huge-number', 'echo 1e1000000', '"1e1000000"' ],
 	[ 'empty', 'echo', '' ],
-	[ 'stdin-ignored', 'exec <&-; echo 1', '1' ]);
+	[ 'stdin-ignored', 'exec <&-; echo 1', '1' ],
+	# more than a pipe holds, in both directions at a time
+	[ 'both-ways', 'cat', '"' . 'x' x 100_000 . '"' ],
+	# what has left its group and keeps the output open is not waited for
+	[ 'escaped', 'setsid sleep 30 & echo 1', '1' ]);
 foreach my $case (@results)
 {
 	my ($id, $command, $expected) = @$case;
