@@ -270,11 +270,8 @@ announce_queues(void *arg)
 static void
 flush_heartbeats(void *arg)
 {
-	if (!wfi_extension_exists())
-	{
-		extension_gone = true;
+	if (!lock_extension())
 		return;
-	}
 	commit_asynchronously();
 	(void) wfi_heartbeat_flush();
 }
