@@ -481,6 +481,21 @@ wfi_activity_reset_heartbeat(WfiActivity *activity)
 }
 
 /*
+ * Drop the details of its heartbeats so far; those to come count.  That it
+ * was alive stays true.
+ */
+void
+wfi_activity_drop_details(WfiActivity *activity)
+{
+	activity->heartbeat_details = NULL;
+	activity->heartbeat_replaced = true;
+	if (wfi_activity_started(activity) &&
+		activity->last_heartbeat_time != WFI_NEVER)
+		wfi_heartbeat_stored(&activity->token,
+							 activity->last_heartbeat_time);
+}
+
+/*
  * An attempt failed: the next one, or ActivityTaskFailed.  One that no worker
  * has (its result, given by its id, was too large) gets a start made up.
  */

@@ -106,7 +106,7 @@ wfi_unpause_activity(PG_FUNCTION_ARGS)
 	if (wfi_arg_bool(fcinfo, 4))
 		wfi_activity_reset(run, activity);
 	if (wfi_arg_bool(fcinfo, 5))
-		wfi_activity_reset_heartbeat(activity);
+		wfi_activity_drop_details(activity);
 	wfi_activity_tell(run, activity, NULL);
 	dispatch_again(run, activity);
 	done = finish(run);

@@ -480,6 +480,7 @@ extern void wfi_activity_set_options(WfiActivity *activity,
 									 const Jsonb *attributes);
 extern void wfi_activity_reset(WfiRun *run, WfiActivity *activity);
 extern void wfi_activity_reset_heartbeat(WfiActivity *activity);
+extern void wfi_activity_drop_details(WfiActivity *activity);
 extern void wfi_activity_dispatch(WfiActivity *activity);
 extern void wfi_activity_start(WfiRun *run, WfiActivity *activity,
 							   const char *identity);

@@ -107,11 +107,15 @@ SELECT wf_describe('r11') #> '{pending_activities,0,heartbeat_details}';
 SELECT failed('1@r11'), wait_apoll('r11');
 SELECT last_heartbeat_time FROM wf.activity WHERE run_id = run_id_of('r11');
 SELECT beat('1@r11', '{"row": 3}'), failed('1@r11'), wait_apoll('r11');
+-- ... whereas unpausing drops what was said so far.
 SELECT new_started('r12', '{"retry_policy": {"initial_interval": "0.001s"}}');
 SELECT beat('1@r12', '{"row": 1}');
 SELECT wf_pause_activity('r12', '1'), wf_unpause_activity('r12', '1', reset_heartbeat => true);
-SELECT failed('1@r12', details => '{"row": 2}');
-SELECT wait_apoll('r12');
+SELECT heartbeat_details, last_heartbeat_time > started_time FROM wf.activity WHERE run_id = run_id_of('r12');
+SELECT failed('1@r12'), wait_apoll('r12');
+SELECT beat('1@r12', '{"row": 1}');
+SELECT wf_pause_activity('r12', '1'), wf_unpause_activity('r12', '1', reset_heartbeat => true);
+SELECT beat('1@r12', '{"row": 2}'), failed('1@r12'), wait_apoll('r12');
 
 -- Options: what is not given stays; no event.
 CREATE FUNCTION pg_temp.options(run text) RETURNS text LANGUAGE sql AS $$
