@@ -199,7 +199,8 @@ sub instructions
 		map { $mark, $_, $mark } @spans);
 	Server::start();
 	my ($nothing, $whole, $delete) = map { Instructions::total($files[$_]) / $calls } 1, 3, 5;
-	my $claim = Instructions::inclusive($files[3], 'wfi_store_claim_tasks') / $calls;
+	my $claim = Instructions::inclusive($files[3],
+		map { "wfi_store_$_" } qw(open_queue next_task delete_task close_queue)) / $calls;
 
 	return heading('Net instructions, thousands', 'claim', 'base') .
 	  line('  claim, of a whole poll', map({ sprintf '%.1f', $_ / 1000 } $claim, $whole - $nothing),

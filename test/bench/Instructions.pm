@@ -163,14 +163,22 @@ sub possible
 	return `sh -c 'command -v valgrind'`;
 }
 
-# Instructions in a file that callgrind wrote, of a function and all it calls.
+# Instructions in a file that callgrind wrote, of functions, and of all that
+# they call.
 sub inclusive
 {
-	my ($file, $function) = @_;
-	my ($count) = output_of('callgrind_annotate', '--inclusive=yes', '--threshold=100', $file) =~ /^\s*([\d,]+) .*:\Q$function\E /m;
+	my ($file, @functions) = @_;
+	my $table = output_of('callgrind_annotate', '--inclusive=yes', '--threshold=100', $file);
+	my $sum = 0;
 
-	die "bench: $function() is not in $file\n" unless defined $count;
-	return $count =~ tr/,//dr;
+	foreach my $function (@functions)
+	{
+		my ($count) = $table =~ /^\s*([\d,]+) .*:\Q$function\E /m;
+
+		die "bench: $function() is not in $file\n" unless defined $count;
+		$sum += $count =~ tr/,//dr;
+	}
+	return $sum;
 }
 
 # Has a backend execute a script under callgrind; the server must be stopped.
