@@ -218,7 +218,8 @@ typedef struct WfiDirectScan WfiDirectScan;
 extern void wfi_direct_forget(void);
 extern bool wfi_direct_lock(WfiDirectKey key, const Datum *values,
 							bool skip_locked, WfiReadRow read_row,
-							WfiRun **run, bool *found);
+							WfiRun **run, bool *found,
+							TransactionId *holder);
 extern bool wfi_direct_update(ItemPointerData position, Datum *values,
 							  bool *nulls, bool *replace);
 extern bool wfi_direct_delete(WfiDirectKey key, const Datum *values,
@@ -230,6 +231,7 @@ extern void wfi_direct_scan_end(WfiDirectScan *scan);
 
 /* store_run.c */
 extern void wfi_store_forget_runs(void);
+extern void wfi_store_look_afresh(void);
 
 /* Execute a statement whose rows go to the receiver one by one. */
 extern uint64 wfi_store_stream(Statement statement, Params *params,

@@ -25,6 +25,8 @@
 #include "commands/extension.h"
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
+#include "storage/bufmgr.h"
+#include "storage/procarray.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -284,14 +286,42 @@ lock_row(Relation relation, Snapshot snapshot, bool skip_locked,
 }
 
 /*
+ * The running transaction of somebody else that has changed or locked the row
+ * in the slot, so that we cannot; invalid when there is none, or when only an
+ * attempt can tell.  It holds the row until it ends.
+ */
+static TransactionId
+holder_of_row(TupleTableSlot *slot)
+{
+	HeapTupleHeader header = ((HeapTupleTableSlot *) slot)->tuple->t_data;
+	Buffer		buffer = ((BufferHeapTupleTableSlot *) slot)->buffer;
+	uint16		infomask;
+	TransactionId xmax;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	infomask = header->t_infomask;
+	xmax = HeapTupleHeaderGetRawXmax(header);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	if ((infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) != 0 ||
+		HEAP_XMAX_IS_KEYSHR_LOCKED(infomask) ||
+		!TransactionIdIsNormal(xmax) ||
+		TransactionIdIsCurrentTransactionId(xmax) ||
+		!TransactionIdIsInProgress(xmax))
+		return InvalidTransactionId;
+	return xmax;
+}
+
+/*
  * SELECT ... FOR NO KEY UPDATE of a run's row: the current run of a workflow
  * id, or a run by its id.  *run is what the callback makes of the row, or
  * NULL when there is none (or, with skip_locked, it is locked); *found says
- * whether there was one to lock.
+ * whether there was one to lock.  With skip_locked, *holder is the transaction
+ * that has it, if that is known.
  */
 bool
 wfi_direct_lock(WfiDirectKey key, const Datum *values, bool skip_locked,
-				WfiReadRow read_row, WfiRun **run, bool *found)
+				WfiReadRow read_row, WfiRun **run, bool *found,
+				TransactionId *holder)
 {
 	Relation	relation = open_plain(EXECUTION, RowShareLock);
 	TupleTableSlot *slot;
@@ -305,7 +335,10 @@ wfi_direct_lock(WfiDirectKey key, const Datum *values, bool skip_locked,
 	CommandCounterIncrement();
 	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	*found = find_row(relation, key, values, snapshot, slot);
-	if (*found && lock_row(relation, snapshot, skip_locked, slot, &traversed))
+	if (skip_locked)
+		*holder = *found ? holder_of_row(slot) : InvalidTransactionId;
+	if (*found && !(skip_locked && TransactionIdIsValid(*holder)) &&
+		lock_row(relation, snapshot, skip_locked, slot, &traversed))
 	{
 		slot_getallattrs(slot);
 		*run = read_row(RelationGetDescr(relation), slot->tts_values,

@@ -144,6 +144,7 @@ struct WfiWalk
 static void
 begin_leg(WfiWalk *walk, int64 begin, int64 end)
 {
+	wfi_store_look_afresh();
 	walk->begin = walk->seen = begin;
 	walk->end = end;
 	walk->params.values[walk->column] = Int64GetDatum(begin);

@@ -9,6 +9,7 @@
 
 #include "access/htup_details.h"
 #include "lib/stringinfo.h"
+#include "storage/procarray.h"
 #include "utils/hsearch.h"
 #include "utils/typcache.h"
 
@@ -306,7 +307,7 @@ wfi_store_lock_current(int32 shard, const char *namespace,
 	key[1] = CStringGetTextDatum(workflow_id);
 	key[2] = CStringGetTextDatum(namespace);
 	if (!wfi_direct_lock(WFI_DIRECT_CURRENT, key, false, read_run, &run,
-						 &found))
+						 &found, NULL))
 		return select_current(LOCK_CURRENT, shard, namespace, workflow_id,
 							  true);
 	if (run)
@@ -332,11 +333,78 @@ wfi_store_lock_run(int32 shard, const pg_uuid_t *run_id)
 
 	put_run(&params, shard, run_id);
 	if (!wfi_direct_lock(WFI_DIRECT_RUN, params.values, false, read_run, &run,
-						 &found))
+						 &found, NULL))
 		return select_run(LOCK_RUN, &params, true);
 	if (run)
 		run->locked = true;
 	return run;
+}
+
+/*
+ * Runs that this session has met locked, and by whom: as long as that
+ * transaction goes on there is no use in trying again.
+ */
+typedef struct BusyRun
+{
+	pg_uuid_t	run_id;			/* must be first */
+	TransactionId holder;
+} BusyRun;
+
+#define MAX_BUSY_RUNS 20000
+
+static HTAB *busy_runs = NULL;
+static TransactionId busy_holder = InvalidTransactionId;
+
+/* A new walk along a queue begins: what goes on must be asked again. */
+void
+wfi_store_look_afresh(void)
+{
+	busy_holder = InvalidTransactionId;
+}
+
+/* Is the run known to be locked still? */
+static bool
+known_busy(const pg_uuid_t *run_id)
+{
+	BusyRun    *entry;
+
+	if (busy_runs == NULL || hash_get_num_entries(busy_runs) == 0)
+		return false;
+	entry = hash_search(busy_runs, run_id, HASH_FIND, NULL);
+	if (entry == NULL)
+		return false;
+	if (entry->holder != busy_holder &&
+		!TransactionIdIsInProgress(entry->holder))
+	{
+		(void) hash_search(busy_runs, run_id, HASH_REMOVE, NULL);
+		return false;
+	}
+	busy_holder = entry->holder;
+	return true;
+}
+
+static void
+remember_busy(const pg_uuid_t *run_id, TransactionId holder)
+{
+	BusyRun    *entry;
+
+	if (busy_runs != NULL &&
+		hash_get_num_entries(busy_runs) >= MAX_BUSY_RUNS)
+	{
+		hash_destroy(busy_runs);
+		busy_runs = NULL;
+	}
+	if (busy_runs == NULL)
+	{
+		HASHCTL		control = {0};
+
+		control.keysize = sizeof(pg_uuid_t);
+		control.entrysize = sizeof(BusyRun);
+		busy_runs = hash_create("workflow_interrupt busy runs", 256, &control,
+								HASH_ELEM | HASH_BLOBS);
+	}
+	entry = hash_search(busy_runs, run_id, HASH_ENTER, NULL);
+	entry->holder = holder;
 }
 
 /* Lock a run without waiting; NULL, and why, when that cannot be. */
@@ -346,15 +414,19 @@ wfi_store_try_run(int32 shard, const pg_uuid_t *run_id, WfiMissing *why)
 	bool		any = false;
 	Params		none = {0};
 
+	*why = WFI_MISSING_BUSY;
+	if (known_busy(run_id))
+		return NULL;
 	for (;;)
 	{
 		Params		params;
 		WfiRun	   *run;
 		bool		found;
+		TransactionId holder = InvalidTransactionId;
 
 		put_run(&params, shard, run_id);
 		if (!wfi_direct_lock(WFI_DIRECT_RUN, params.values, true, read_run,
-							 &run, &found))
+							 &run, &found, &holder))
 		{
 			run = select_run(LOCK_RUN_SKIP, &params, true);
 			found = run != NULL ||
@@ -364,7 +436,10 @@ wfi_store_try_run(int32 shard, const pg_uuid_t *run_id, WfiMissing *why)
 		{
 			if (run)
 				run->locked = true;
-			*why = found ? WFI_MISSING_BUSY : WFI_MISSING_GONE;
+			else if (TransactionIdIsValid(holder))
+				remember_busy(run_id, holder);
+			if (!found)
+				*why = WFI_MISSING_GONE;
 			return run;
 		}
 		/* look again if there are runs: this one may have come with them */
