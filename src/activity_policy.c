@@ -72,9 +72,17 @@ read_policy(const Jsonb *object, RetryPolicy *policy)
 	policy->maximum_interval = 0;
 	if (object != NULL)
 	{
-		int64		initial = wfi_get_duration(object, "initial_interval");
+		static const char *const intervals[] = {
+			"initial_interval", "maximum_interval"
+		};
+		const char *problem = wfi_duration_problem(object, intervals,
+												   lengthof(intervals));
 		double		attempts = get_number(object, "maximum_attempts", 0);
+		int64		initial;
 
+		if (problem != NULL)
+			return problem;
+		initial = wfi_get_duration(object, "initial_interval");
 		if (initial < 0)
 			return "InitialInterval cannot be negative on retry policy.";
 		if (initial > 0)
@@ -154,18 +162,26 @@ const char *
 wfi_activity_policy(const Jsonb *attributes, int64 run_timeout,
 					WfiObject *event)
 {
-	int64		to_close = wfi_get_duration(attributes,
-											"schedule_to_close_timeout");
-	int64		to_start = wfi_get_duration(attributes,
-											"schedule_to_start_timeout");
-	int64		start_to_close = wfi_get_duration(attributes,
-												  "start_to_close_timeout");
-	int64		heartbeat = wfi_get_duration(attributes, "heartbeat_timeout");
+	static const char *const timeouts[] = {
+		"schedule_to_close_timeout", "schedule_to_start_timeout",
+		"start_to_close_timeout", "heartbeat_timeout"
+	};
+	int64		to_close;
+	int64		to_start;
+	int64		start_to_close;
+	int64		heartbeat;
 	Jsonb	   *object = wfi_get(attributes, "retry_policy") ?
 	wfi_get_json(attributes, "retry_policy") : NULL;
 	RetryPolicy policy;
-	const char *problem;
+	const char *problem = wfi_duration_problem(attributes, timeouts,
+											   lengthof(timeouts));
 
+	if (problem != NULL)
+		return problem;
+	to_close = wfi_get_duration(attributes, "schedule_to_close_timeout");
+	to_start = wfi_get_duration(attributes, "schedule_to_start_timeout");
+	start_to_close = wfi_get_duration(attributes, "start_to_close_timeout");
+	heartbeat = wfi_get_duration(attributes, "heartbeat_timeout");
 	if (to_close < 0 || to_start < 0 || start_to_close < 0 || heartbeat < 0)
 		return "A valid timeout cannot be negative on ScheduleActivityTaskCommand.";
 	if (object != NULL && !wfi_is_object(object))

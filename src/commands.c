@@ -282,13 +282,20 @@ static void
 start_timer(Reply *reply, const Jsonb *attributes)
 {
 	static const char *const cause = "BadStartTimerAttributes";
+	static const char *const timeouts[] = {"start_to_fire_timeout"};
 	char	   *timer_id = wfi_get_text(attributes, "timer_id");
-	int64		timeout = wfi_get_duration(attributes,
-										   "start_to_fire_timeout");
+	const char *problem = wfi_duration_problem(attributes, timeouts, 1);
+	int64		timeout;
 	WfiObject	object;
 
 	if (!check_id(reply, cause, timer_id, "TimerId", "StartTimerCommand"))
 		return;
+	if (problem != NULL)
+	{
+		refuse(reply, cause, problem);
+		return;
+	}
+	timeout = wfi_get_duration(attributes, timeouts[0]);
 	if (timeout < 0)
 	{
 		refuse(reply, cause,

@@ -264,44 +264,90 @@ wfi_get_json(const Jsonb *object, const char *key)
 	return JsonbValueToJsonb(&value);
 }
 
+/* What interval_in() would make of a string; false where it would not. */
+static bool
+parse_interval(const char *string, Interval *interval)
+{
+	char		buffer[256];
+	char	   *fields[MAXDATEFIELDS];
+	int			types[MAXDATEFIELDS];
+	int			n;
+	int			type;
+	struct pg_itm_in itm = {0};
+	int			error = ParseDateTime(string, buffer, sizeof(buffer), fields,
+									  types, MAXDATEFIELDS, &n);
+
+	if (error == 0)
+		error = DecodeInterval(fields, types, n, INTERVAL_FULL_RANGE, &type,
+							   &itm);
+	if (error == DTERR_BAD_FORMAT)
+		error = DecodeISO8601Interval(pstrdup(string), &type, &itm);
+	return error == 0 && type == DTK_DELTA &&
+		itmin2interval(&itm, interval) == 0;
+}
+
 /*
- * A duration in microseconds: a string like "30s" or "1 hour", or a number of
- * seconds; 0 when absent.  An error for anything else.
+ * A duration in microseconds, 0 when it is absent; false when what is there is
+ * not one: a string like an interval, or a number of seconds.
  */
-int64
-wfi_get_duration(const Jsonb *object, const char *key)
+static bool
+parse_duration(const Jsonb *object, const char *key, int64 *usecs)
 {
 	JsonbValue	value;
-	char	   *string = NULL;
-	Datum		interval;
+	char	   *string;
+	Interval	interval;
 
+	*usecs = 0;
 	if (find(object, key, &value) == NULL)
-		return 0;
+		return true;
 	if (value.type == jbvString)
 	{
-		int			seconds;
-
 		string = pnstrdup(value.val.string.val, value.val.string.len);
 		/* the form we write most */
 		if (strspn(string, "0123456789") + 1 == value.val.string.len &&
 			value.val.string.len < 10 && strchr(string, 's') != NULL)
 		{
-			seconds = atoi(string);
+			*usecs = atoi(string) * USECS_PER_SEC;
 			pfree(string);
-			return seconds * USECS_PER_SEC;
+			return true;
 		}
 	}
 	else if (value.type == jbvNumeric)
 		string = psprintf("%s s", numeric_text(value.val.numeric));
 	else
+		return false;
+	if (!parse_interval(string, &interval))
+		return false;
+	*usecs = wfi_interval_to_usecs(&interval);
+	return true;
+}
+
+/* A duration in microseconds, 0 when it is absent. */
+int64
+wfi_get_duration(const Jsonb *object, const char *key)
+{
+	int64		usecs;
+
+	if (!parse_duration(object, key, &usecs))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must be a duration", key),
 				 errhint("Write it like \"30s\".")));
-	interval = DirectFunctionCall3(interval_in, CStringGetDatum(string),
-								   ObjectIdGetDatum(InvalidOid),
-								   Int32GetDatum(-1));
-	return wfi_interval_to_usecs(DatumGetIntervalP(interval));
+	return usecs;
+}
+
+/* What is wrong with these durations of an object, or NULL. */
+const char *
+wfi_duration_problem(const Jsonb *object, const char *const *keys, int n)
+{
+	int64		usecs;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (!parse_duration(object, keys[i], &usecs))
+			return psprintf("%s must be a duration like \"30s\".", keys[i]);
+	}
+	return NULL;
 }
 
 /* A failure the engine reports: it cannot be retried. */

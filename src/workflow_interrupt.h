@@ -379,6 +379,8 @@ extern char *wfi_get_text(const Jsonb *object, const char *key);
 extern int64 wfi_get_int(const Jsonb *object, const char *key);
 extern Jsonb *wfi_get_json(const Jsonb *object, const char *key);
 extern int64 wfi_get_duration(const Jsonb *object, const char *key);
+extern const char *wfi_duration_problem(const Jsonb *object,
+										const char *const *keys, int n);
 extern Jsonb *wfi_failure(const char *message);
 extern char *wfi_time_text(TimestampTz time);
 extern bool wfi_is_object(const Jsonb *value);

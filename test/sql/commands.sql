@@ -106,6 +106,12 @@ SELECT pg_temp.bad('{"command_type": "StartTimer", "start_to_fire_timeout": "1s"
 SELECT pg_temp.bad('{"command_type": "StartTimer", "timer_id": "", "start_to_fire_timeout": "1s"}');
 SELECT pg_temp.bad(jsonb_build_object('command_type', 'StartTimer', 'timer_id', repeat('x', 1001), 'start_to_fire_timeout', '1s'));
 SELECT pg_temp.bad('{"command_type": "StartTimer", "timer_id": "x", "start_to_fire_timeout": "-1s"}');
+SELECT pg_temp.bad('{"command_type": "StartTimer", "timer_id": "x", "start_to_fire_timeout": "soon"}');
+SELECT pg_temp.bad('{"command_type": "StartTimer", "timer_id": "x", "start_to_fire_timeout": {"seconds": 1}}');
+SELECT pg_temp.bad('{"command_type": "StartTimer", "timer_id": "x", "start_to_fire_timeout": "infinity"}');
+SELECT pg_temp.bad('{"command_type": "StartTimer", "timer_id": "x", "start_to_fire_timeout": "1000000000000 years"}');
+SELECT pg_temp.bad('{"command_type": "ScheduleActivityTask", "activity_id": "x", "activity_type": "x", "start_to_close_timeout": "soon"}');
+SELECT pg_temp.bad('{"command_type": "ScheduleActivityTask", "activity_id": "x", "activity_type": "x", "start_to_close_timeout": "1s", "retry_policy": {"maximum_interval": true}}');
 SELECT pg_temp.bad('{"command_type": "RecordMarker"}');
 SELECT pg_temp.bad('{"command_type": "RecordMarker", "marker_name": ""}');
 SELECT pg_temp.bad('{"command_type": "FailWorkflowExecution"}');
