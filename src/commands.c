@@ -391,6 +391,15 @@ merge_object(Reply *reply, const Jsonb *attributes, const char *key,
 	if (!check_size(reply, cause, value, what))
 		return;
 	wfi_store_read_memo(reply->run);
+	if (type == WFI_EV_PROPERTIES_MODIFIED &&
+		VARSIZE(wfi_merge_objects(reply->run->memo, value)) >
+		(Size) wfi_memo_size_limit)
+	{
+		refuse(reply, cause,
+			   "ModifyWorkflowPropertiesCommandAttributes. Memo exceeds size limit.");
+		reply->refusal->terminate = true;
+		return;
+	}
 	wfi_object_begin(&object);
 	wfi_put_json(&object, key, value);
 	add_event(reply, type, &object);

@@ -351,9 +351,36 @@ over_limit(const WfiRun *run)
 		return "Workflow history size exceeds limit.";
 	if (run->state_size + run->buffered_size > wfi_state_size_limit)
 		return "Workflow mutable state size exceeds limit.";
-	if (run->events_size > wfi_transaction_size_limit)
-		return "Transaction size exceeds limit.";
 	return NULL;
+}
+
+/*
+ * Flush the buffer, unless a worker is at the run's task.  NULL, or that the
+ * operation has become too large, now that it has all its events.
+ */
+static const char *
+flush_buffer(WfiRun *run)
+{
+	if (run->task_started_event_id != 0)
+	{
+		int			count = list_length(run->buffer);
+
+		if (!run->buffer_loaded)
+			count += run->buffered_count;
+		if (count > wfi_max_buffered_events ||
+			run->buffered_size > wfi_max_buffered_size)
+		{
+			/* too many events wait for this task: it has to go */
+			wfi_task_fail(run, "ForceCloseCommand", NULL, WFI_IDENTITY_ENGINE);
+			wfi_task_schedule(run);
+		}
+	}
+	if (!wfi_run_open(run))
+		return NULL;
+	if (run->task_started_event_id == 0)
+		wfi_run_flush(run);
+	return run->events_size > wfi_transaction_size_limit ?
+		"Transaction size exceeds limit." : NULL;
 }
 
 /* Say in the server's log that a run grows towards its limits. */
@@ -489,27 +516,13 @@ wfi_run_finish(WfiRun *run)
 {
 	const char *limit = over_limit(run);
 
+	if (limit == NULL)
+		limit = flush_buffer(run);
 	if (limit)
 	{
 		*run = *wfi_run_reload(run);
 		wfi_terminate_run(run, limit, NULL, WFI_IDENTITY_ENGINE);
 	}
-	else if (run->task_started_event_id != 0)
-	{
-		int			count = list_length(run->buffer);
-
-		if (!run->buffer_loaded)
-			count += run->buffered_count;
-		if (count > wfi_max_buffered_events ||
-			run->buffered_size > wfi_max_buffered_size)
-		{
-			/* too many events wait for this task: it has to go */
-			wfi_task_fail(run, "ForceCloseCommand", NULL, WFI_IDENTITY_ENGINE);
-			wfi_task_schedule(run);
-		}
-	}
-	if (run->task_started_event_id == 0 && wfi_run_open(run))
-		wfi_run_flush(run);
 
 	if (!wfi_run_open(run))
 		clear_pending(run);

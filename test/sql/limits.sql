@@ -130,10 +130,27 @@ SELECT reply('tx', (SELECT jsonb_agg(jsonb_build_object('command_type', 'RecordM
 	FROM generate_series(1, 3)));
 SELECT h('tx');
 SELECT ev('tx', 4);
+-- What was buffered counts when it gets its place in the history.
+SET workflow_interrupt.transaction_size_limit = '300kB';
+SELECT new_polled('tx2');
+SELECT bool_and(wf_signal('tx2', 's', pg_temp.payload(100 * 1024))) FROM generate_series(1, 4) i;
+SELECT h('tx2');
+SELECT reply('tx2', commands(c_marker('m')));
+SELECT h('tx2');
+RESET workflow_interrupt.transaction_size_limit;
 -- A memo.
 SET workflow_interrupt.memo_size_limit = '1kB';
 SELECT named('memo', wf_start('memo', 'Type', memo => jsonb_build_object('a', pg_temp.payload(900))));
 SELECT raises($$SELECT wf_start('memo2', 'Type', memo => jsonb_build_object('a', pg_temp.payload(1100)))$$);
+-- What commands make of it, too.
+SELECT new_polled('merged');
+SELECT reply('merged', jsonb_build_array(jsonb_build_object('command_type', 'ModifyWorkflowProperties', 'upserted_memo', jsonb_build_object('a', pg_temp.payload(600))),
+	jsonb_build_object('command_type', 'ModifyWorkflowProperties', 'upserted_memo', jsonb_build_object('a', pg_temp.payload(700)))));
+SELECT h('merged');
+SELECT new_polled('merged2');
+SELECT reply('merged2', jsonb_build_array(jsonb_build_object('command_type', 'ModifyWorkflowProperties', 'upserted_memo', jsonb_build_object('a', pg_temp.payload(600))),
+	jsonb_build_object('command_type', 'ModifyWorkflowProperties', 'upserted_memo', jsonb_build_object('b', pg_temp.payload(600)))));
+SELECT h('merged2');
 RESET workflow_interrupt.memo_size_limit;
 
 -- Long before, workers are told to continue as new.
