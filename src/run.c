@@ -524,12 +524,14 @@ wfi_run_finish(WfiRun *run)
 		wfi_terminate_run(run, limit, NULL, WFI_IDENTITY_ENGINE);
 	}
 
+	wfi_store_storing(run);
 	if (!wfi_run_open(run))
 		clear_pending(run);
 	plan_wakeup(run);
 	store_buffer(run);
 	store_parts(run);
 	wfi_store_update_run(run);
+	wfi_store_storing(NULL);
 	return limit;
 }
 
@@ -540,12 +542,16 @@ wfi_run_finish(WfiRun *run)
 bool
 wfi_run_create(WfiRun *run)
 {
+	bool		created;
+
 	wfi_run_flush(run);
 	plan_wakeup(run);
-	if (!wfi_store_insert_run(run))
-		return false;
-	store_parts(run);
-	return true;
+	wfi_store_storing(run);
+	created = wfi_store_insert_run(run);
+	if (created)
+		store_parts(run);
+	wfi_store_storing(NULL);
+	return created;
 }
 
 /* Tell the caller that a limit ended the run instead. */

@@ -39,6 +39,7 @@ typedef struct StoreSession
 	Oid			caller_user;
 	int			caller_security;
 	bool		read_only;
+	const WfiRun *storing;		/* what is being written belongs to this run */
 	MemoryContextCallback callback;
 } StoreSession;
 
@@ -199,6 +200,32 @@ wfi_store_begin(const char *function, bool writes)
 	SetUserIdAndSecContext(owner,
 						   new_session->caller_security |
 						   SECURITY_LOCAL_USERID_CHANGE);
+}
+
+/* From now on, what is written belongs to this run; NULL: to none. */
+void
+wfi_store_storing(const WfiRun *run)
+{
+	session->storing = run;
+}
+
+/*
+ * A run that is half written must not be changed by a trigger on our tables:
+ * neither of the two operations would know of the other.
+ */
+void
+wfi_store_check_storing(const WfiRun *run)
+{
+	for (StoreSession *outer = session->outer; outer; outer = outer->outer)
+	{
+		if (outer->storing && outer->storing->shard == run->shard &&
+			wfi_uuid_equal(&outer->storing->run_id, &run->run_id))
+			ereport(ERROR,
+					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+					 errmsg("workflow \"%s\" is being changed by the operation that fired this trigger",
+							run->workflow_id),
+					 errhint("Use a constraint trigger that is deferred, or act on another workflow.")));
+	}
 }
 
 /* Where to put what must outlive wfi_store_end(). */

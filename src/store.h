@@ -199,6 +199,7 @@ extern WfiEventType wfi_store_read_event_type(Datum value);
 extern Oid	wfi_store_event_type_oid(void);
 
 extern Oid	wfi_store_schema(void);
+extern void wfi_store_check_storing(const WfiRun *run);
 extern bool wfi_store_exists_now(Statement statement, Params *params);
 
 /* store_direct.c */

@@ -256,6 +256,13 @@ read_composite(HeapTupleHeader row)
 	return run;
 }
 
+static void
+set_locked(WfiRun *run)
+{
+	wfi_store_check_storing(run);
+	run->locked = true;
+}
+
 /* The run that a SELECT of whole rows finds, or NULL. */
 static WfiRun *
 select_run(Statement statement, Params *params, bool locked)
@@ -273,7 +280,8 @@ select_run(Statement statement, Params *params, bool locked)
 	run = read_composite(DatumGetHeapTupleHeader(row));
 	position = SPI_getbinval(table->vals[0], table->tupdesc, 2, &isnull);
 	run->position = *(ItemPointer) DatumGetPointer(position);
-	run->locked = locked;
+	if (locked)
+		set_locked(run);
 	SPI_freetuptable(table);
 	return run;
 }
@@ -311,7 +319,7 @@ wfi_store_lock_current(int32 shard, const char *namespace,
 		return select_current(LOCK_CURRENT, shard, namespace, workflow_id,
 							  true);
 	if (run)
-		run->locked = true;
+		set_locked(run);
 	return run;
 }
 
@@ -336,7 +344,7 @@ wfi_store_lock_run(int32 shard, const pg_uuid_t *run_id)
 						 &found, NULL))
 		return select_run(LOCK_RUN, &params, true);
 	if (run)
-		run->locked = true;
+		set_locked(run);
 	return run;
 }
 
@@ -435,7 +443,7 @@ wfi_store_try_run(int32 shard, const pg_uuid_t *run_id, WfiMissing *why)
 		if (run != NULL || found || any)
 		{
 			if (run)
-				run->locked = true;
+				set_locked(run);
 			else if (TransactionIdIsValid(holder))
 				remember_busy(run_id, holder);
 			if (!found)

@@ -178,6 +178,7 @@ fire_run_safely(WfiRun *run)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
+		wfi_store_storing(NULL);
 		if (is_callers_error(error->sqlerrcode))
 			ReThrowError(error);
 		ereport(WARNING,

@@ -676,6 +676,7 @@ typedef void (*WfiEventCallback) (const WfiEvent *event, void *arg);
 
 extern void wfi_store_begin(const char *function, bool writes);
 extern MemoryContext wfi_store_caller_context(void);
+extern void wfi_store_storing(const WfiRun *run);
 extern void wfi_store_end(void);
 
 extern WfiRun *wfi_store_lock_current(int32 shard, const char *namespace,

@@ -33,6 +33,27 @@ RESET ROLE;
 
 DROP TRIGGER log_start ON wf.execution;
 DROP FUNCTION test.log_start();
+-- What acts on the very run that is being written fails, and nothing is done.
+CREATE FUNCTION test.act() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.event_type <> 'WorkflowExecutionSignaled' THEN
+		PERFORM public.wf_signal(e.workflow_id, 'again') FROM wf.execution e WHERE e.run_id = NEW.run_id;
+	END IF;
+	RETURN NULL;
+END $$;
+SELECT new('same');
+CREATE TRIGGER act AFTER INSERT ON wf.event FOR EACH ROW EXECUTE FUNCTION test.act();
+SELECT raises($$SELECT wf_cancel('same')$$);
+SELECT raises($$SELECT wf_start('same 2', 'Type')$$);
+SELECT raises($$SELECT * FROM wf_poll_workflow_task('same')$$);
+DROP TRIGGER act ON wf.event;
+-- A trigger that is deferred may.
+CREATE CONSTRAINT TRIGGER act AFTER INSERT ON wf.event INITIALLY DEFERRED FOR EACH ROW
+	WHEN (NEW.event_type = 'WorkflowExecutionCancelRequested') EXECUTE FUNCTION test.act();
+SELECT wf_cancel('same');
+SELECT h('same');
+DROP TRIGGER act ON wf.event;
+DROP FUNCTION test.act();
 SELECT event_type, attributes -> 'input' FROM wf_history('log') WHERE event_type = 'WorkflowExecutionSignaled';
 REVOKE ALL ON FUNCTION wf_start, wf_signal FROM regress_wfi_nested;
 DROP ROLE regress_wfi_nested;
