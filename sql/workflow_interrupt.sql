@@ -847,7 +847,7 @@ CREATE FUNCTION wf_tick(max_items integer DEFAULT 1000) RETURNS integer
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION wf_tick(integer) IS
-	'does now what the driver would do: timers, time-outs and start delays that are due; returns for how many runs; for tests and for servers without background workers; error 22023 when max_items is not positive';
+	'does now what the driver would do: timers, time-outs and start delays that are due; looks at no more wake-ups than max_items, and returns for how many runs there was something to do; for tests and for servers without background workers; error 22023 when max_items is not positive';
 
 --
 -- Triggers for application tables

@@ -83,7 +83,7 @@ static const struct
 	DirectTable table;
 	int			columns;
 	KeyColumn	key[MAX_KEY_COLUMNS];
-}			indexes[WFI_DIRECT_KEYS] = {
+}			index_defs[WFI_DIRECT_KEYS] = {
 
 	[WFI_DIRECT_CURRENT] = {
 		"execution_current_key", EXECUTION, 3, {INT4_KEY, TEXT_KEY, TEXT_KEY}
@@ -153,9 +153,9 @@ look(DirectTable table)
 		state->usable = true;
 		for (int i = 0; i < WFI_DIRECT_KEYS; i++)
 		{
-			if (indexes[i].table != table)
+			if (index_defs[i].table != table)
 				continue;
-			index_oids[i] = get_relname_relid(indexes[i].name, schema);
+			index_oids[i] = get_relname_relid(index_defs[i].name, schema);
 			if (!OidIsValid(index_oids[i]) ||
 				!get_index_isvalid(index_oids[i]))
 				state->usable = false;
@@ -207,7 +207,7 @@ make_keys(WfiDirectKey key, const Datum *values, int columns, bool from,
 {
 	for (int i = 0; i < columns; i++)
 	{
-		const KeyColumn *column = &indexes[key].key[i];
+		const KeyColumn *column = &index_defs[key].key[i];
 		bool		behind = from && i == columns - 1;
 
 		ScanKeyEntryInitialize(&keys[i], 0, i + 1,
@@ -225,7 +225,7 @@ find_row(Relation relation, WfiDirectKey key, const Datum *values,
 {
 	Relation	index = index_open(index_oids[key], AccessShareLock);
 	ScanKeyData keys[MAX_KEY_COLUMNS];
-	int			n = indexes[key].columns;
+	int			n = index_defs[key].columns;
 	IndexScanDesc scan = wfi_index_beginscan(relation, index, snapshot, n);
 	bool		found;
 
@@ -430,7 +430,7 @@ wfi_direct_update(ItemPointerData position, Datum *values, bool *nulls,
 bool
 wfi_direct_delete(WfiDirectKey key, const Datum *values, bool *deleted)
 {
-	Relation	relation = open_plain(indexes[key].table, RowExclusiveLock);
+	Relation	relation = open_plain(index_defs[key].table, RowExclusiveLock);
 	TupleTableSlot *slot;
 	Snapshot	snapshot;
 	TM_FailureData failure;
@@ -470,7 +470,7 @@ struct WfiDirectScan
 WfiDirectScan *
 wfi_direct_scan_begin(WfiDirectKey key, const Datum *values, int columns)
 {
-	Relation	relation = open_plain(indexes[key].table, AccessShareLock);
+	Relation	relation = open_plain(index_defs[key].table, AccessShareLock);
 	WfiDirectScan *scan;
 	ScanKeyData keys[MAX_KEY_COLUMNS];
 
