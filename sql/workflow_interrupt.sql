@@ -144,6 +144,7 @@ CREATE TABLE wf.execution (
 	task_timeout				interval NOT NULL,
 	reset_run_id				uuid,
 	base_run_id					uuid,
+	last_copied_event_id		bigint,
 	parent_run_id				uuid,
 	parent_initiated_event_id	bigint,
 	workflow_type				text COLLATE "C" NOT NULL,
@@ -152,6 +153,7 @@ CREATE TABLE wf.execution (
 	parent_workflow_id			text COLLATE "C",
 	create_request_id			text COLLATE "C",
 	reset_request_id			text COLLATE "C",
+	reset_identity				text,
 	cancel_request_id			text COLLATE "C",
 	task_identity				text,
 	memo						jsonb,
@@ -162,6 +164,11 @@ CREATE TABLE wf.execution (
 -- Only start and reset move is_current, so that all other updates stay HOT.
 CREATE UNIQUE INDEX execution_current_key
 	ON wf.execution (shard, workflow_id, namespace) WHERE is_current;
+
+-- A repeated reset finds the run it made; no other run is in this index.
+CREATE UNIQUE INDEX execution_reset_request_key
+	ON wf.execution (shard, workflow_id, namespace, reset_request_id)
+	WHERE reset_request_id IS NOT NULL;
 
 COMMENT ON TABLE wf.execution IS 'one row per run of a workflow';
 COMMENT ON COLUMN wf.execution.shard IS 'wf.shard_of(namespace, workflow_id)';
@@ -202,6 +209,7 @@ COMMENT ON COLUMN wf.execution.run_timeout IS 'time-out of this run; NULL for no
 COMMENT ON COLUMN wf.execution.task_timeout IS 'time-out of one workflow task';
 COMMENT ON COLUMN wf.execution.reset_run_id IS 'latest run made by a reset from this one';
 COMMENT ON COLUMN wf.execution.base_run_id IS 'run this one was reset from';
+COMMENT ON COLUMN wf.execution.last_copied_event_id IS 'last event that was copied from that run';
 COMMENT ON COLUMN wf.execution.parent_run_id IS 'run id of the parent workflow';
 COMMENT ON COLUMN wf.execution.parent_initiated_event_id IS 'event of the parent that initiated this child';
 COMMENT ON COLUMN wf.execution.namespace IS 'namespace';
@@ -212,6 +220,7 @@ COMMENT ON COLUMN wf.execution.parent_namespace IS 'namespace of the parent work
 COMMENT ON COLUMN wf.execution.parent_workflow_id IS 'id of the parent workflow';
 COMMENT ON COLUMN wf.execution.create_request_id IS 'request id of the start';
 COMMENT ON COLUMN wf.execution.reset_request_id IS 'request id of the reset that made this run';
+COMMENT ON COLUMN wf.execution.reset_identity IS 'who asked for that reset';
 COMMENT ON COLUMN wf.execution.cancel_request_id IS 'request id of the cancel request';
 COMMENT ON COLUMN wf.execution.task_identity IS 'worker that holds the started workflow task';
 COMMENT ON COLUMN wf.execution.memo IS 'memo: a JSON object';
@@ -533,6 +542,74 @@ CREATE FUNCTION wf_terminate(
 
 COMMENT ON FUNCTION wf_terminate(text, text, jsonb, uuid, uuid, boolean, text, text) IS
 	'ends a workflow at once, its code gets no say; true when this call terminated it, false (only with missing_ok) when it is closed or there is none; errors: WF002 not found, WF003 closed, WF009 details over the limit, 22004, 22023';
+
+CREATE FUNCTION wf_reset(
+	workflow_id text,
+	event_id bigint,
+	reason text DEFAULT NULL,
+	run_id uuid DEFAULT NULL,
+	reapply_exclude text[] DEFAULT '{}',
+	signals jsonb DEFAULT NULL,
+	request_id text DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	identity text DEFAULT NULL,
+	OUT run_id uuid,
+	OUT event_id bigint,
+	OUT event_time timestamptz,
+	OUT event_type wf.event_type,
+	OUT attributes jsonb
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'wfi_reset'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_reset(text, bigint, text, uuid, text[], jsonb, text, text, text) IS
+	'makes a new run that keeps the events before event_id of the run (NULL run_id means the current one, which may be closed) and goes on from there; the current run, if open, is terminated; returns the new run''s events; signals that came after the point are re-applied, but for kinds in reapply_exclude (Signal, Update, Nexus, CancelRequest), then those in signals ([{"signal_name": ..., "input": ..., "request_id": ...}, ...]) are delivered; a repeated request_id returns the events of the run it made; errors: WF008 not a legal point (hint names its neighbours), WF002 not found, WF009 over the payload or signal limit, 22004, 22023';
+
+CREATE FUNCTION wf_reset_points(
+	workflow_id text,
+	run_id uuid DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	OUT run_id uuid,
+	OUT event_id bigint,
+	OUT event_time timestamptz,
+	OUT event_type wf.event_type,
+	OUT kind text,
+	OUT pending_children integer,
+	OUT signals_after integer,
+	OUT description text
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'wfi_reset_points'
+	LANGUAGE C STABLE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_reset_points(text, uuid, text) IS
+	'points a run can be reset to, newest first; event_id is the first event that would not be kept, description tells what was written with it; kind is LastWorkflowTask, FirstWorkflowTask (when another one) or NULL; signals_after counts the signals that would be re-applied; errors: WF002 not found, 22004, 22023';
+
+CREATE FUNCTION wf_reset_point(workflow_id text, kind text, run_id uuid DEFAULT NULL, namespace text DEFAULT NULL) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'wfi_reset_point'
+	LANGUAGE C STABLE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_reset_point(text, text, uuid, text) IS
+	'event id to reset a run to; kind is FirstWorkflowTask or LastWorkflowTask: the first or last WorkflowTaskCompleted, or, when there is none, the event behind the last WorkflowTaskScheduled; errors: WF008 there is no such point, WF002 not found, 22004, 22023';
+
+CREATE FUNCTION wf_reset_plan(
+	workflow_id text,
+	event_id bigint,
+	run_id uuid DEFAULT NULL,
+	reapply_exclude text[] DEFAULT '{}',
+	signals jsonb DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	OUT kind text,
+	OUT action text,
+	OUT run_id uuid,
+	OUT event_id bigint,
+	OUT name text,
+	OUT description text
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'wfi_reset_plan'
+	LANGUAGE C STABLE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_reset_plan(text, bigint, uuid, text[], jsonb, text) IS
+	'what wf_reset with the same arguments would do, without doing it, one row per thing: Run Terminated; Events Kept; Activity KeepsResult, RunsAgain or Forgotten; Timer KeepsFireTime, FiresAtOnce or Forgotten; Signal Reapplied, Dropped, Delivered or Duplicate; CancelRequest Kept or Lost; run_id and event_id say where it is, NULL where that does not apply; errors as for wf_reset';
 
 CREATE FUNCTION wf_pause(
 	workflow_id text,

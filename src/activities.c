@@ -691,5 +691,6 @@ wfi_activities_close(WfiRun *run)
 	wfi_activities_load(run);
 	foreach(lc, run->activities)
 		add_news(run, lfirst(lc), WFI_ATTEMPT_ENDS,
+				 run->was_reset ? "Reset" :
 				 run->status == WFI_TIMED_OUT ? "TimedOut" : "Terminated");
 }

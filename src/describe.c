@@ -97,6 +97,11 @@ put_extended_info(WfiObject *object, WfiRun *run)
 				 &run->original_execution_run_id);
 	wfi_put_uuid(object, "reset_run_id", run->reset_run_id);
 	wfi_put_uuid(object, "base_run_id", run->base_run_id);
+	wfi_put_id(object, "last_copied_event_id", run->last_copied_event_id);
+	wfi_put_text(object, "reset_request_id", run->reset_request_id);
+	wfi_put_text(object, "reset_identity", run->reset_identity);
+	if (run->was_reset)
+		wfi_put_bool(object, "workflow_was_reset", true);
 	put_pause(object, run);
 	wfi_object_nested_end(object);
 }

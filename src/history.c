@@ -10,7 +10,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/tuplestore.h"
 
 #include "workflow_interrupt.h"
@@ -67,21 +66,22 @@ read_history(const WfiRun *run, WfiEventCallback callback, void *arg)
 {
 	ListCell   *lc;
 
-	wfi_store_read_events(run->shard, &run->run_id, callback, arg);
+	wfi_store_scan_events(run->shard, &run->run_id, 1, PG_INT64_MAX, callback,
+						  arg);
 	foreach(lc, wfi_transient_events(run))
 		callback(lfirst(lc), arg);
 }
 
 /* Push an event as an object onto an array. */
 static void
-push_event(const WfiEvent *event, void *arg)
+push_event(WfiEvent *event, void *arg)
 {
 	WfiObject  *array = arg;
-	Size		size = VARSIZE(event->attributes);
-	Jsonb	   *attributes = palloc(size);
+	Jsonb	   *attributes = event->attributes;
 
 	/* values are referenced until the whole is built, rows are gone then */
-	memcpy(attributes, event->attributes, size);
+	if (attributes == NULL)
+		attributes = DatumGetJsonbPCopy(event->unread);
 	pushJsonbValue(&array->state, WJB_BEGIN_OBJECT, NULL);
 	wfi_put_int(array, "event_id", event->event_id);
 	wfi_put_time(array, "event_time", event->event_time);
@@ -102,32 +102,36 @@ wfi_history_json(WfiRun *run)
 											NULL));
 }
 
-/* Where rows of wf_history() go */
+/* Return an event as a row of wf_history() and its like. */
+void
+wfi_put_event_row(ReturnSetInfo *rsinfo, const pg_uuid_t *run_id,
+				  const WfiEvent *event)
+{
+	Datum		values[5];
+	bool		nulls[5] = {0};
+
+	values[0] = UUIDPGetDatum(run_id);
+	values[1] = Int64GetDatum(event->event_id);
+	values[2] = TimestampTzGetDatum(event->event_time);
+	values[3] = wfi_store_event_type(event->type);
+	values[4] = event->attributes ? JsonbPGetDatum(event->attributes) :
+		event->unread;
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* Where rows go */
 typedef struct RowTarget
 {
 	ReturnSetInfo *rsinfo;
 	const WfiRun *run;
-	FmgrInfo	enum_in;
-	Oid			enum_type;
 } RowTarget;
 
-/* Return an event as a row. */
 static void
-put_row(const WfiEvent *event, void *arg)
+put_row(WfiEvent *event, void *arg)
 {
 	RowTarget  *target = arg;
-	Datum		values[5];
-	bool		nulls[5] = {0};
 
-	values[0] = UUIDPGetDatum(&target->run->run_id);
-	values[1] = Int64GetDatum(event->event_id);
-	values[2] = TimestampTzGetDatum(event->event_time);
-	values[3] = InputFunctionCall(&target->enum_in,
-								  unconstify(char *, wfi_event_name(event->type)),
-								  target->enum_type, -1);
-	values[4] = JsonbPGetDatum(event->attributes);
-	tuplestore_putvalues(target->rsinfo->setResult, target->rsinfo->setDesc,
-						 values, nulls);
+	wfi_put_event_row(target->rsinfo, &target->run->run_id, event);
 }
 
 /* wf_history(workflow_id, run_id, namespace) */
@@ -137,7 +141,6 @@ wfi_history(PG_FUNCTION_ARGS)
 	char	   *workflow_id;
 	pg_uuid_t  *run_id;
 	RowTarget	target;
-	Oid			input_function;
 
 	InitMaterializedSRF(fcinfo, 0);
 	wfi_store_begin("wf_history()", false);
@@ -146,9 +149,6 @@ wfi_history(PG_FUNCTION_ARGS)
 	target.run = wfi_run_read_target(wfi_arg_namespace(fcinfo, 2),
 									 workflow_id, run_id);
 	target.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	getTypeInputInfo(TupleDescAttr(target.rsinfo->setDesc, 3)->atttypid,
-					 &input_function, &target.enum_type);
-	fmgr_info(input_function, &target.enum_in);
 	read_history(target.run, put_row, &target);
 	wfi_store_end();
 	return (Datum) 0;

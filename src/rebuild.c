@@ -114,6 +114,8 @@ wfi_rebuild_end(WfiRun *run)
 typedef struct Replay
 {
 	WfiRun	   *run;
+	WfiRebuildVisitor visit;
+	void	   *arg;
 	MemoryContext scratch;
 	int			unreset;		/* events since the scratch memory was reset */
 } Replay;
@@ -123,6 +125,10 @@ replay(WfiEvent *event, void *arg)
 {
 	Replay	   *state = arg;
 
+	if (event->batch_id != state->run->batch_id)
+		end_batch(state->run);
+	if (state->visit)
+		state->visit(state->run, event, state->arg);
 	if (wfi_reduce_reads(state->run, event->type))
 	{
 		MemoryContext old = MemoryContextSwitchTo(state->scratch);
@@ -141,10 +147,11 @@ replay(WfiEvent *event, void *arg)
 /*
  * The state of a run after the first events of its history.  With another
  * run id: the state of a run with that id whose history begins with these
- * events.
+ * events.  The visitor sees every event together with the state before it.
  */
 WfiRun *
-wfi_rebuild(const WfiRun *of, const pg_uuid_t *run_id, int64 last_event_id)
+wfi_rebuild_visit(const WfiRun *of, const pg_uuid_t *run_id,
+				  int64 last_event_id, WfiRebuildVisitor visit, void *arg)
 {
 	Replay		state;
 
@@ -154,9 +161,18 @@ wfi_rebuild(const WfiRun *of, const pg_uuid_t *run_id, int64 last_event_id)
 	state.scratch = AllocSetContextCreate(CurrentMemoryContext, "replay",
 										  ALLOCSET_DEFAULT_SIZES);
 	state.unreset = 0;
+	state.visit = visit;
+	state.arg = arg;
 	wfi_store_scan_events(of->shard, &of->run_id, 1, last_event_id, replay,
 						  &state);
 	MemoryContextDelete(state.scratch);
 	wfi_rebuild_end(state.run);
 	return state.run;
+}
+
+/* The same without a visitor. */
+WfiRun *
+wfi_rebuild(const WfiRun *of, const pg_uuid_t *run_id, int64 last_event_id)
+{
+	return wfi_rebuild_visit(of, run_id, last_event_id, NULL, NULL);
 }

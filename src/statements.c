@@ -29,9 +29,27 @@
 
 #define EVENT_COLUMNS \
 	"event_id, batch_id, event_time, event_type, attributes"
-#define INSERT_EVENT \
+#define INSERT_INTO_EVENT \
 	"INSERT INTO wf.event (shard, run_id, event_id, batch_id, event_time, " \
-	"event_type, attributes) VALUES "
+	"event_type, attributes) "
+#define INSERT_EVENT INSERT_INTO_EVENT "VALUES "
+
+/* What every new run has */
+#define RUN_COLUMNS_STARTED \
+	"shard, run_id, first_execution_run_id, original_execution_run_id, " \
+	"next_event_id, history_size, start_time, execution_time, close_time, " \
+	"last_event_time, first_task_time, wakeup_time, " \
+	"execution_expiration_time, run_expiration_time, " \
+	"task_scheduled_event_id, task_scheduled_time, " \
+	"task_original_scheduled_time, task_attempt, signal_count, state_size, " \
+	"status, is_current, execution_timeout, run_timeout, task_timeout, " \
+	"namespace, workflow_id, workflow_type, task_queue, " \
+	"create_request_id, memo, search_attributes"
+#define RUN_VALUES_STARTED \
+	"$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, " \
+	"$16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, " \
+	"$30, $31, $32"
+#define RUN_TYPES_STARTED "iuuullttttttttlttiilobvvvsssssjj"
 
 #define ACTIVITY_COLUMNS \
 	"scheduled_event_id, activity_id, activity_type, first_scheduled_time, " \
@@ -83,20 +101,25 @@ const StatementDef wfi_statements[STATEMENTS] = {
 		/* over all shards; asked about a run that is not there */
 		"SELECT 1 FROM wf.execution LIMIT 1", ""
 	},
+	[FIND_RESET] = {
+		"SELECT e, e.ctid FROM wf.execution AS e WHERE e.shard" EQ "$1"
+		" AND e.workflow_id" EQ "$2 AND e.namespace" EQ "$3"
+		" AND e.reset_request_id" EQ "$4", "isss"
+	},
 	[INSERT_RUN] = {
-		"INSERT INTO wf.execution (shard, run_id, first_execution_run_id, "
-		"original_execution_run_id, next_event_id, history_size, start_time, "
-		"execution_time, close_time, last_event_time, first_task_time, "
-		"wakeup_time, execution_expiration_time, run_expiration_time, "
-		"task_scheduled_event_id, task_scheduled_time, "
-		"task_original_scheduled_time, task_attempt, signal_count, state_size, "
-		"status, is_current, execution_timeout, run_timeout, task_timeout, "
-		"namespace, workflow_id, workflow_type, task_queue, "
-		"create_request_id, memo, search_attributes) "
-		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
-		"$15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, "
-		"$26, $27, $28, $29, $30, $31, $32) ON CONFLICT DO NOTHING",
-		"iuuullttttttttlttiilobvvvsssssjj"
+		"INSERT INTO wf.execution (" RUN_COLUMNS_STARTED ") "
+		"VALUES (" RUN_VALUES_STARTED ") ON CONFLICT DO NOTHING",
+		RUN_TYPES_STARTED
+	},
+	[INSERT_RESET_RUN] = {
+		"INSERT INTO wf.execution (" RUN_COLUMNS_STARTED ", "
+		"previous_started_event_id, cancel_requested, pending_timers, "
+		"pending_activities, base_run_id, last_copied_event_id, "
+		"reset_request_id, reset_identity, parent_run_id, "
+		"parent_initiated_event_id, parent_namespace, parent_workflow_id) "
+		"VALUES (" RUN_VALUES_STARTED ", $33, $34, $35, $36, $37, $38, $39, "
+		"$40, $41, $42, $43, $44) ON CONFLICT DO NOTHING",
+		RUN_TYPES_STARTED "lbiiulssulss"
 	},
 	[UNSET_CURRENT] = {
 		"UPDATE wf.execution SET is_current = false"
@@ -125,8 +148,7 @@ const StatementDef wfi_statements[STATEMENTS] = {
 		"iulltejlltejlltejlltej"
 	},
 	[INSERT_EVENTS_ARRAY] = {
-		"INSERT INTO wf.event (shard, run_id, event_id, batch_id, event_time, "
-		"event_type, attributes) "
+		INSERT_INTO_EVENT
 		"SELECT $1, $2, e.event_id, e.batch_id, e.event_time, "
 		"e.event_type, e.attributes "
 		"FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4), "
@@ -134,14 +156,16 @@ const StatementDef wfi_statements[STATEMENTS] = {
 		"AS e(event_id, batch_id, event_time, event_type, attributes)",
 		"iuLLTEJ"
 	},
-	[READ_EVENTS] = {
-		"SELECT " EVENT_COLUMNS " FROM wf.event WHERE shard" EQ "$1"
-		" AND run_id" EQ "$2 ORDER BY event_id", "iu"
-	},
 	[SCAN_EVENTS] = {
 		"SELECT " EVENT_COLUMNS " FROM wf.event WHERE shard" EQ "$1"
 		" AND run_id" EQ "$2 AND event_id" GE "$3 AND event_id" LE "$4"
 		" ORDER BY event_id", "iull"
+	},
+	[COPY_EVENTS] = {
+		INSERT_INTO_EVENT
+		"SELECT shard, $3, " EVENT_COLUMNS " FROM wf.event "
+		"WHERE shard" EQ "$1 AND run_id" EQ "$2 AND event_id" LE "$4"
+		" ORDER BY event_id RETURNING " EVENT_COLUMNS, "iuul"
 	},
 	[READ_EVENT] = {
 		"SELECT " EVENT_COLUMNS " FROM wf.event WHERE shard" EQ "$1"
@@ -257,9 +281,10 @@ const StatementDef wfi_statements[STATEMENTS] = {
 		"SELECT 1 FROM wf.signal_request WHERE shard" EQ "$1"
 		" AND run_id" EQ "$2 AND request_id" EQ "$3", "ius"
 	},
-	[INSERT_SIGNAL] = {
+	[INSERT_SIGNALS] = {
 		"INSERT INTO wf.signal_request (shard, run_id, request_id) "
-		"VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", "ius"
+		"SELECT $1, $2, r FROM pg_catalog.unnest($3) AS r "
+		"ON CONFLICT DO NOTHING", "iuS"
 	},
 	[INSERT_TASK] = {
 		"INSERT INTO wf.task (queue_id, shard, run_id, scheduled_event_id, "

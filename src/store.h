@@ -26,15 +26,17 @@ typedef enum Statement
 	READ_MEMO,
 	RUN_EXISTS,
 	ANY_RUN,
+	FIND_RESET,
 	INSERT_RUN,
+	INSERT_RESET_RUN,
 	UNSET_CURRENT,
 	INSERT_EVENTS_1,
 	INSERT_EVENTS_2,
 	INSERT_EVENTS_3,
 	INSERT_EVENTS_4,
 	INSERT_EVENTS_ARRAY,
-	READ_EVENTS,
 	SCAN_EVENTS,
+	COPY_EVENTS,
 	READ_EVENT,
 	LAST_EVENT,
 	READ_BUFFER,
@@ -55,7 +57,7 @@ typedef enum Statement
 	LOCK_ATTEMPT,
 	ATTEMPT_EXISTS,
 	SEEN_SIGNAL,
-	INSERT_SIGNAL,
+	INSERT_SIGNALS,
 	INSERT_TASK,
 	READ_TASKS,
 	DELETE_TASK,
@@ -194,7 +196,6 @@ extern uint64 wfi_store_execute_plan(SPIPlanPtr plan, Params *params,
 									 int expected);
 extern Datum wfi_store_status(WfiStatus status);
 extern WfiStatus wfi_store_read_status(Datum value);
-extern Datum wfi_store_event_type(WfiEventType type);
 extern WfiEventType wfi_store_read_event_type(Datum value);
 extern Oid	wfi_store_event_type_oid(void);
 

@@ -13,7 +13,7 @@
 typedef struct EventReceiver
 {
 	DestReceiver pub;			/* must be first */
-	void		(*callback) (WfiEvent *event, void *arg);
+	WfiEventCallback callback;
 	void	   *arg;
 	MemoryContext context;		/* of who scans */
 } EventReceiver;
@@ -47,19 +47,12 @@ receiver_nothing(DestReceiver *self)
 {
 }
 
-/*
- * Hand events of a run, in order, to the callback, in the caller's memory
- * context.  Their attributes are there until it returns, and not read yet:
- * see wfi_event_read().  The callback must not call the store.
- */
-void
-wfi_store_scan_events(int32 shard, const pg_uuid_t *run_id, int64 first,
-					  int64 last,
-					  void (*callback) (WfiEvent *event, void *arg),
-					  void *arg)
+/* Execute a statement that returns EVENT_COLUMNS. */
+static uint64
+stream_events(Statement statement, Params *params, int expected,
+			  WfiEventCallback callback, void *arg)
 {
 	EventReceiver receiver = {0};
-	Params		params;
 
 	receiver.pub.receiveSlot = receive_event;
 	receiver.pub.rStartup = receiver_startup;
@@ -69,10 +62,43 @@ wfi_store_scan_events(int32 shard, const pg_uuid_t *run_id, int64 first,
 	receiver.callback = callback;
 	receiver.arg = arg;
 	receiver.context = CurrentMemoryContext;
+	return wfi_store_stream(statement, params, &receiver.pub, expected);
+}
+
+/*
+ * Hand events of a run, in order, to the callback, in the caller's memory
+ * context.  Their attributes are there until it returns, and not read yet:
+ * see wfi_event_read().  The callback must not call the store.
+ */
+void
+wfi_store_scan_events(int32 shard, const pg_uuid_t *run_id, int64 first,
+					  int64 last, WfiEventCallback callback, void *arg)
+{
+	Params		params;
+
 	put_run(&params, shard, run_id);
 	put(&params, Int64GetDatum(first));
 	put(&params, Int64GetDatum(last));
-	wfi_store_stream(SCAN_EVENTS, &params, &receiver.pub, SPI_OK_SELECT);
+	stream_events(SCAN_EVENTS, &params, SPI_OK_SELECT, callback, arg);
+}
+
+/*
+ * Copy the first events of one run to another one, and hand them to the
+ * callback as above.
+ */
+void
+wfi_store_copy_events(int32 shard, const pg_uuid_t *from,
+					  const pg_uuid_t *to, int64 last,
+					  WfiEventCallback callback, void *arg)
+{
+	Params		params;
+
+	put_run(&params, shard, from);
+	put(&params, UUIDPGetDatum(to));
+	put(&params, Int64GetDatum(last));
+	if (stream_events(COPY_EVENTS, &params, SPI_OK_INSERT_RETURNING, callback,
+					  arg) != last)
+		elog(ERROR, "could not copy " INT64_FORMAT " events", last);
 }
 
 /* Read the attributes of a scanned event, into the current memory context. */

@@ -101,28 +101,6 @@ read_event(HeapTuple tuple, TupleDesc desc, WfiEvent *event)
 	event->attributes = DatumGetJsonbP(values[4]);
 }
 
-/* Hand every event of a run, in order, to the callback. */
-void
-wfi_store_read_events(int32 shard, const pg_uuid_t *run_id,
-					  WfiEventCallback callback, void *arg)
-{
-	Params		params;
-	SPITupleTable *table;
-	uint64		rows;
-
-	put_run(&params, shard, run_id);
-	rows = wfi_store_execute(READ_EVENTS, &params, SPI_OK_SELECT);
-	table = SPI_tuptable;
-	for (uint64 i = 0; i < rows; i++)
-	{
-		WfiEvent	event;
-
-		read_event(table->vals[i], table->tupdesc, &event);
-		callback(&event, arg);
-	}
-	SPI_freetuptable(table);
-}
-
 /* One event of a run, or NULL. */
 WfiEvent *
 wfi_store_read_event(int32 shard, const pg_uuid_t *run_id, int64 event_id)
@@ -303,16 +281,16 @@ wfi_store_seen_signal(const WfiRun *run, const char *request_id)
 void
 wfi_store_signal_requests(const WfiRun *run)
 {
-	ListCell   *lc;
+	int			n = list_length(run->signal_requests);
+	Datum	   *ids = palloc(n * sizeof(Datum));
+	Params		params;
 
-	foreach(lc, run->signal_requests)
-	{
-		Params		params;
-
-		put_run(&params, run->shard, &run->run_id);
-		put_text(&params, lfirst(lc));
-		wfi_store_execute(INSERT_SIGNAL, &params, SPI_OK_INSERT);
-	}
+	for (int i = 0; i < n; i++)
+		ids[i] = CStringGetTextDatum(list_nth(run->signal_requests, i));
+	put_run(&params, run->shard, &run->run_id);
+	put_pointer(&params, construct_array(ids, n, TEXTOID, -1, false,
+										 TYPALIGN_INT));
+	wfi_store_execute(INSERT_SIGNALS, &params, SPI_OK_INSERT);
 }
 
 static uint64

@@ -50,11 +50,13 @@ typedef enum RunColumn
 	COL_IS_CURRENT,
 	COL_CANCEL_REQUESTED,
 	COL_CLOSE_ATTEMPTED,
+	COL_WAS_RESET,
 	COL_EXECUTION_TIMEOUT,
 	COL_RUN_TIMEOUT,
 	COL_TASK_TIMEOUT,
 	COL_RESET_RUN_ID,
 	COL_BASE_RUN_ID,
+	COL_LAST_COPIED_EVENT_ID,
 	COL_PARENT_RUN_ID,
 	COL_PARENT_INITIATED_EVENT_ID,
 	COL_NAMESPACE,
@@ -64,6 +66,8 @@ typedef enum RunColumn
 	COL_PARENT_NAMESPACE,
 	COL_PARENT_WORKFLOW_ID,
 	COL_CREATE_REQUEST_ID,
+	COL_RESET_REQUEST_ID,
+	COL_RESET_IDENTITY,
 	COL_CANCEL_REQUEST_ID,
 	COL_TASK_IDENTITY,
 	COL_MEMO,
@@ -109,11 +113,13 @@ static const struct
 	[COL_IS_CURRENT] = {"is_current"},
 	[COL_CANCEL_REQUESTED] = {"cancel_requested", 'b'},
 	[COL_CLOSE_ATTEMPTED] = {"close_attempted", 'b'},
+	[COL_WAS_RESET] = {"workflow_was_reset", 'b'},
 	[COL_EXECUTION_TIMEOUT] = {"execution_timeout"},
 	[COL_RUN_TIMEOUT] = {"run_timeout"},
 	[COL_TASK_TIMEOUT] = {"task_timeout"},
-	[COL_RESET_RUN_ID] = {"reset_run_id"},
+	[COL_RESET_RUN_ID] = {"reset_run_id", 'u'},
 	[COL_BASE_RUN_ID] = {"base_run_id"},
+	[COL_LAST_COPIED_EVENT_ID] = {"last_copied_event_id"},
 	[COL_PARENT_RUN_ID] = {"parent_run_id"},
 	[COL_PARENT_INITIATED_EVENT_ID] = {"parent_initiated_event_id"},
 	[COL_NAMESPACE] = {"namespace"},
@@ -123,6 +129,8 @@ static const struct
 	[COL_PARENT_NAMESPACE] = {"parent_namespace"},
 	[COL_PARENT_WORKFLOW_ID] = {"parent_workflow_id"},
 	[COL_CREATE_REQUEST_ID] = {"create_request_id"},
+	[COL_RESET_REQUEST_ID] = {"reset_request_id"},
+	[COL_RESET_IDENTITY] = {"reset_identity"},
 	[COL_CANCEL_REQUEST_ID] = {"cancel_request_id", 's'},
 	[COL_TASK_IDENTITY] = {"task_identity", 's'},
 	[COL_MEMO] = {"memo", 'j'},
@@ -213,11 +221,16 @@ read_run(TupleDesc desc, Datum *all, bool *all_nulls)
 	run->is_current = DatumGetBool(values[COL_IS_CURRENT]);
 	run->cancel_requested = DatumGetBool(values[COL_CANCEL_REQUESTED]);
 	run->close_attempted = DatumGetBool(values[COL_CLOSE_ATTEMPTED]);
+	run->was_reset = DatumGetBool(values[COL_WAS_RESET]);
 	run->execution_timeout = usecs_column(values, nulls, COL_EXECUTION_TIMEOUT);
 	run->run_timeout = usecs_column(values, nulls, COL_RUN_TIMEOUT);
 	run->task_timeout = usecs_column(values, nulls, COL_TASK_TIMEOUT);
 	run->reset_run_id = uuid_column(values, nulls, COL_RESET_RUN_ID);
 	run->base_run_id = uuid_column(values, nulls, COL_BASE_RUN_ID);
+	if (!nulls[COL_LAST_COPIED_EVENT_ID])
+		run->last_copied_event_id = DatumGetInt64(values[COL_LAST_COPIED_EVENT_ID]);
+	run->reset_request_id = text_column(values, nulls, COL_RESET_REQUEST_ID);
+	run->reset_identity = text_column(values, nulls, COL_RESET_IDENTITY);
 	run->parent_run_id = uuid_column(values, nulls, COL_PARENT_RUN_ID);
 	if (!nulls[COL_PARENT_INITIATED_EVENT_ID])
 		run->parent_initiated_event_id = DatumGetInt64(values[COL_PARENT_INITIATED_EVENT_ID]);
@@ -470,6 +483,20 @@ wfi_store_read_run(int32 shard, const pg_uuid_t *run_id)
 	return select_run(READ_RUN, &params, false);
 }
 
+/* Read the run that a reset with that request id made, or NULL. */
+WfiRun *
+wfi_store_find_reset(int32 shard, const char *namespace,
+					 const char *workflow_id, const char *reset_request_id)
+{
+	Params		params = {0};
+
+	put(&params, Int32GetDatum(shard));
+	put_text(&params, workflow_id);
+	put_text(&params, namespace);
+	put_text(&params, reset_request_id);
+	return select_run(FIND_RESET, &params, false);
+}
+
 /* Load memo and search attributes, unless they are there. */
 void
 wfi_store_read_memo(WfiRun *run)
@@ -492,11 +519,15 @@ wfi_store_read_memo(WfiRun *run)
 	SPI_freetuptable(table);
 }
 
-/* Store a new run's row; false when its workflow id has a current run. */
+/*
+ * Store a new run's row, with what a reset brings over if it made the run;
+ * false when its workflow id has a current run.
+ */
 bool
 wfi_store_insert_run(const WfiRun *run)
 {
 	Params		params;
+	bool		reset = run->base_run_id != NULL;
 
 	put_run(&params, run->shard, &run->run_id);
 	put(&params, UUIDPGetDatum(&run->first_execution_run_id));
@@ -529,7 +560,26 @@ wfi_store_insert_run(const WfiRun *run)
 	put_text(&params, run->create_request_id);
 	put_pointer(&params, run->memo);
 	put_pointer(&params, run->search_attributes);
-	return wfi_store_execute(INSERT_RUN, &params, SPI_OK_INSERT) == 1;
+	if (reset)
+	{
+		put(&params, Int64GetDatum(run->previous_started_event_id));
+		put(&params, BoolGetDatum(run->cancel_requested));
+		put(&params, Int32GetDatum(run->pending_timers));
+		put(&params, Int32GetDatum(run->pending_activities));
+		put_pointer(&params, run->base_run_id);
+		put(&params, Int64GetDatum(run->last_copied_event_id));
+		put_text(&params, run->reset_request_id);
+		put_text(&params, run->reset_identity);
+		put_pointer(&params, run->parent_run_id);
+		if (run->parent_run_id)
+			put(&params, Int64GetDatum(run->parent_initiated_event_id));
+		else
+			put_null(&params);
+		put_text(&params, run->parent_namespace);
+		put_text(&params, run->parent_workflow_id);
+	}
+	return wfi_store_execute(reset ? INSERT_RESET_RUN : INSERT_RUN, &params,
+							 SPI_OK_INSERT) == 1;
 }
 
 /*
@@ -590,6 +640,9 @@ changed_columns(const WfiRun *run, Params *params)
 				  put(params, wfi_store_status(run->status)));
 	CHANGED_BOOL(COL_CANCEL_REQUESTED, cancel_requested);
 	CHANGED_BOOL(COL_CLOSE_ATTEMPTED, close_attempted);
+	CHANGED_BOOL(COL_WAS_RESET, was_reset);
+	CHANGED_FIELD(COL_RESET_RUN_ID, reset_run_id,
+				  put_pointer(params, run->reset_run_id));
 	CHANGED_TEXT(COL_CANCEL_REQUEST_ID, cancel_request_id);
 	CHANGED_TEXT(COL_TASK_IDENTITY, task_identity);
 	CHANGED(COL_MEMO, run->memo_changed, put_pointer(params, run->memo));

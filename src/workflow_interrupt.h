@@ -31,6 +31,7 @@
 /* Identities under which the engine itself acts */
 #define WFI_IDENTITY_ENGINE		"history-service"
 #define WFI_IDENTITY_FRONTEND	"frontend-service"
+#define WFI_IDENTITY_RESETTER	"history-resetter"
 
 #define WFI_SHARDS				1024
 
@@ -253,8 +254,12 @@ typedef struct WfiRun
 	List	   *buffer;			/* WfiEvent: stored ones first, then new */
 
 	/* lineage */
-	pg_uuid_t  *reset_run_id;
-	pg_uuid_t  *base_run_id;
+	pg_uuid_t  *reset_run_id;	/* latest run reset from this one */
+	bool		was_reset;		/* a reset terminated it */
+	pg_uuid_t  *base_run_id;	/* run that this one was reset from */
+	int64		last_copied_event_id;	/* ... with the events up to here */
+	char	   *reset_request_id;
+	char	   *reset_identity; /* who asked for it */
 	pg_uuid_t  *parent_run_id;
 	char	   *parent_namespace;
 	char	   *parent_workflow_id;
@@ -398,6 +403,10 @@ extern void wfi_reduce(WfiRun *run, const WfiEvent *event);
 extern WfiRun *wfi_rebuild_begin(const WfiRun *of);
 extern void wfi_rebuild_add(WfiRun *run, WfiEvent *event);
 extern void wfi_rebuild_end(WfiRun *run);
+typedef void (*WfiRebuildVisitor) (WfiRun *run, WfiEvent *event, void *arg);
+extern WfiRun *wfi_rebuild_visit(const WfiRun *of, const pg_uuid_t *run_id,
+								 int64 last_event_id, WfiRebuildVisitor visit,
+								 void *arg);
 extern WfiRun *wfi_rebuild(const WfiRun *of, const pg_uuid_t *run_id,
 						   int64 last_event_id);
 
@@ -442,6 +451,8 @@ extern WfiEvent *wfi_task_complete(WfiRun *run, const char *identity);
 extern void wfi_task_fail(WfiRun *run, const char *cause,
 						  const Jsonb *failure, const char *identity);
 extern void wfi_task_time_out(WfiRun *run);
+extern void wfi_task_reset(WfiRun *run, const pg_uuid_t *base_run_id,
+						   const char *reason);
 extern Jsonb *wfi_task_scheduled_attributes(const WfiRun *run);
 extern Jsonb *wfi_task_started_attributes(const WfiRun *run);
 
@@ -651,6 +662,9 @@ extern int	wfi_fire_due(int max_items);
 /* history.c */
 extern List *wfi_transient_events(const WfiRun *run);
 extern Jsonb *wfi_history_json(WfiRun *run);
+struct ReturnSetInfo;
+extern void wfi_put_event_row(struct ReturnSetInfo *rsinfo,
+							  const pg_uuid_t *run_id, const WfiEvent *event);
 extern WfiEvent *wfi_last_event(WfiRun *run, WfiEventType type);
 
 /* store.c: every SQL statement of the engine */
@@ -672,8 +686,9 @@ typedef enum WfiFlush
 	WFI_FLUSH_GONE				/* there is no such attempt any more */
 } WfiFlush;
 
-typedef void (*WfiEventCallback) (const WfiEvent *event, void *arg);
+typedef void (*WfiEventCallback) (WfiEvent *event, void *arg);
 
+extern Datum wfi_store_event_type(WfiEventType type);
 extern void wfi_store_begin(const char *function, bool writes);
 extern MemoryContext wfi_store_caller_context(void);
 extern void wfi_store_storing(const WfiRun *run);
@@ -689,15 +704,18 @@ extern WfiRun *wfi_store_read_current(int32 shard, const char *namespace,
 extern WfiRun *wfi_store_read_run(int32 shard, const pg_uuid_t *run_id);
 extern void wfi_store_read_memo(WfiRun *run);
 extern bool wfi_store_insert_run(const WfiRun *run);
+extern WfiRun *wfi_store_find_reset(int32 shard, const char *namespace,
+									const char *workflow_id,
+									const char *reset_request_id);
 extern void wfi_store_update_run(const WfiRun *run);
 extern void wfi_store_unset_current(const WfiRun *run);
 extern void wfi_store_events(const WfiRun *run);
-extern void wfi_store_read_events(int32 shard, const pg_uuid_t *run_id,
-								  WfiEventCallback callback, void *arg);
 extern void wfi_store_scan_events(int32 shard, const pg_uuid_t *run_id,
 								  int64 first, int64 last,
-								  void (*callback) (WfiEvent *event, void *arg),
-								  void *arg);
+								  WfiEventCallback callback, void *arg);
+extern void wfi_store_copy_events(int32 shard, const pg_uuid_t *from,
+								  const pg_uuid_t *to, int64 last,
+								  WfiEventCallback callback, void *arg);
 extern void wfi_event_read(WfiEvent *event);
 extern WfiEvent *wfi_store_read_event(int32 shard, const pg_uuid_t *run_id,
 									  int64 event_id);

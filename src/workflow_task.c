@@ -197,6 +197,44 @@ wfi_task_fail(WfiRun *run, const char *cause, const Jsonb *failure,
 		wfi_run_add(run, WFI_EV_TASK_FAILED, event.attributes);
 }
 
+/*
+ * A reset cuts the history of a run at its pending task: that one fails, after
+ * what it lacks of events has been made up.
+ */
+void
+wfi_task_reset(WfiRun *run, const pg_uuid_t *base_run_id, const char *reason)
+{
+	WfiObject	object;
+
+	Assert(run->task_scheduled_event_id != 0);
+	if (wfi_task_transient(run))
+	{
+		/* behind an event that it has not seen it is a first attempt */
+		if (run->task_scheduled_event_id != run->next_event_id)
+			run->task_attempt = 1;
+		wfi_run_add(run, WFI_EV_TASK_SCHEDULED,
+					wfi_task_scheduled_attributes(run));
+	}
+	if (run->task_started_event_id == 0)
+	{
+		run->task_identity = pstrdup(WFI_IDENTITY_ENGINE);
+		wfi_run_add(run, WFI_EV_TASK_STARTED, wfi_task_started_attributes(run));
+		wfi_run_new_batch(run);
+	}
+	wfi_object_begin(&object);
+	put_task(&object, run);
+	wfi_put_text(&object, "cause", "ResetWorkflow");
+	wfi_object_nested(&object, "failure");
+	wfi_put_text(&object, "message", reason);
+	wfi_object_nested(&object, "reset_workflow_failure_info");
+	wfi_object_nested_end(&object);
+	wfi_object_nested_end(&object);
+	wfi_put_text(&object, "identity", WFI_IDENTITY_ENGINE);
+	wfi_put_uuid(&object, "base_run_id", base_run_id);
+	wfi_put_uuid(&object, "new_run_id", &run->run_id);
+	wfi_run_add(run, WFI_EV_TASK_FAILED, wfi_object_end(&object));
+}
+
 /* The started task took too long; a transient one leaves no event. */
 void
 wfi_task_time_out(WfiRun *run)
