@@ -7,7 +7,7 @@ SELECT test_begin('test_privileges');
 CREATE ROLE regress_wfi_user;
 CREATE ROLE regress_wfi_none;
 CREATE ROLE regress_wfi_evil;
-GRANT EXECUTE ON FUNCTION wf_start, wf_signal, wf_signal_with_start, wf_cancel, wf_terminate, wf_pause, wf_unpause, wf_history,
+GRANT EXECUTE ON FUNCTION wf_reset, wf_reset_plan, wf_reset_points, wf_reset_point, wf_start, wf_signal, wf_signal_with_start, wf_cancel, wf_terminate, wf_pause, wf_unpause, wf_history,
 	wf_describe, wf_result, wf_poll_workflow_task, wf_respond_workflow_task_completed, wf_respond_workflow_task_failed,
 	wf_channel, wf_tick, wf_create_namespace, wf_describe_namespace, wf_drop_namespace
 	TO regress_wfi_user, regress_wfi_evil;
@@ -19,6 +19,10 @@ SELECT public.wf_signal('a', 's');
 SELECT public.wf_signal_with_start('a', 'Type', 's');
 SELECT public.wf_cancel('a');
 SELECT public.wf_terminate('a');
+SELECT public.wf_reset('a', 3);
+SELECT public.wf_reset_plan('a', 3);
+SELECT public.wf_reset_points('a');
+SELECT public.wf_reset_point('a', 'LastWorkflowTask');
 SELECT public.wf_pause('a');
 SELECT public.wf_unpause('a');
 SELECT public.wf_history('a');
@@ -55,6 +59,11 @@ SELECT public.wf_pause('a'), public.wf_unpause('a'), public.wf_cancel('a');
 SELECT public.wf_terminate('a', 'r');
 SELECT public.wf_signal_with_start('b', 'Type', 's') IS NOT NULL;
 SELECT public.wf_result('b') IS NULL;
+SELECT public.wf_start('r', 'Type', task_queue => 'r') IS NOT NULL, public.wf_signal('r', 's');
+SELECT event_id, event_type, description FROM public.wf_reset_points('r');
+SELECT public.wf_reset_point('r', 'LastWorkflowTask');
+SELECT kind, action, event_id FROM public.wf_reset_plan('r', 3);
+SELECT event_id, event_type FROM public.wf_reset('r', 3);
 SELECT public.wf_tick() IS NOT NULL, public.wf_channel('workflow', 'a') <> '';
 SELECT public.wf_create_namespace('theirs');
 SELECT public.wf_describe_namespace('theirs') ->> 'name';
