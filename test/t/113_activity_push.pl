@@ -120,6 +120,15 @@ started('replaced');
 is_pushed('replaced', q(SELECT wf_start('replaced', 'type', id_conflict_policy => 'TerminateExisting')),
 	'1 attempt 1: Terminated', 'another start');
 
+started('reset');
+is_pushed('reset', q(BEGIN; SELECT wf_reset('reset', 4); ROLLBACK), '', 'reset that is rolled back');
+is_pushed('reset', q(SELECT wf_reset('reset', 4)), '1 attempt 1: Reset', 'reset');
+is_pushed('reset', q(SELECT wf_reset('reset', 4)), '', 'and again: nobody runs the new one');
+started('kept');
+is_pushed('kept', q(SELECT FROM wf_signal('kept', 'go'); SELECT FROM wf_poll_workflow_task('kept'); SELECT wf_reset('kept', 9)),
+	'1 attempt 1: Reset', 'reset behind its schedule');
+is(sql(q(SELECT count(*) FROM wf_poll_activity_task('kept', 10))), '2', 'kept: dispatched again');
+
 started('complete');
 is_pushed('complete', reply('complete', '{"command_type": "CompleteWorkflowExecution"}'), '1 attempt 1: Terminated', 'end of the run');
 
