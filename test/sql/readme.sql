@@ -57,6 +57,32 @@ WHERE is_current AND status = 'Running' AND workflow_type = 'order' ORDER BY sha
 SELECT workflow_id, cancel_requested FROM wf.execution WHERE is_current ORDER BY workflow_id;
 
 --
+-- Reset
+--
+SELECT named('parcel-1', wf_start('parcel-1', 'parcel', task_queue => 'parcels'));
+SELECT accepted FROM wf_poll_workflow_task('parcels'), wf_respond_workflow_task_completed(task_token,
+    '[{"command_type": "ScheduleActivityTask", "activity_id": "charge", "activity_type": "charge", "start_to_close_timeout": "1 min"}]');
+SELECT wf_respond_activity_task_completed(task_token, '"charged"') FROM wf_poll_activity_task('parcels');
+SELECT accepted FROM wf_poll_workflow_task('parcels'), wf_respond_workflow_task_completed(task_token,
+    '[{"command_type": "StartTimer", "timer_id": "packing", "start_to_fire_timeout": "1 year"}]');
+-- where to: the events with which the code did something, newest first
+SELECT event_id, event_type, description FROM wf_reset_points('parcel-1') WHERE event_type = 'WorkflowTaskCompleted';
+
+-- what would happen; nothing is changed
+SELECT kind, action, event_id, name FROM wf_reset_plan('parcel-1', 10);
+
+-- do it: events before 10 are kept
+SELECT event_id, event_type FROM wf_reset('parcel-1', 10, 'packing takes no year');
+
+SELECT accepted FROM wf_poll_workflow_task('parcels'), wf_respond_workflow_task_completed(task_token);
+SELECT e.workflow_id, count(*) AS events
+FROM (SELECT workflow_id, run_id FROM wf.execution
+        WHERE is_current AND status = 'Running' AND workflow_type = 'parcel' AND previous_started_event_id > 0
+        ORDER BY shard, workflow_id) e,
+    wf_reset(e.workflow_id, wf_reset_point(e.workflow_id, 'LastWorkflowTask', e.run_id), 'bad deploy', run_id => e.run_id)
+GROUP BY e.workflow_id;
+
+--
 -- Workers
 --
 SELECT wf_channel('workflow', 'orders');            -- wf_workflow_orders
@@ -90,4 +116,4 @@ DROP OWNED BY regress_wfi_shop, regress_wfi_shop_worker, regress_wfi_support;
 DROP ROLE regress_wfi_shop, regress_wfi_shop_worker, regress_wfi_support;
 
 DROP TABLE orders;
-SELECT test_end();
+SELECT activity_end();
