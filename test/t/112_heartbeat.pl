@@ -212,6 +212,8 @@ my $flushed = beat($dead, '"flushed"') . beat($alive, '"flushed"');
 is($flushed, '(f,f,f)(f,f,f)', 'heartbeats');
 is(sql(q(SELECT wf_pause_activity('paused', 'paused'))), 't', 'paused');
 wait_for_details($_, '"flushed"') foreach 'dead', 'alive';
+# the driver does not wait for the disk; whoever does, takes its WAL along
+sql(q(SELECT FROM pg_logical_emit_message(true, 'test', 'flush')));
 beat($alive, '"later"');
 $node->stop('immediate');
 $node->start;
