@@ -403,6 +403,44 @@ COMMENT ON COLUMN wf.wakeup.due_time IS 'when to look';
 COMMENT ON COLUMN wf.wakeup.run_id IS 'run';
 COMMENT ON COLUMN wf.wakeup.shard IS 'shard of the workflow';
 
+CREATE TABLE wf.function (
+	namespace		text COLLATE "C" NOT NULL,
+	kind			"char" NOT NULL,
+	name			text COLLATE "C" NOT NULL,
+	task_queue		text COLLATE "C" NOT NULL,
+	function_schema	text COLLATE "C" NOT NULL,
+	function_name	text COLLATE "C" NOT NULL,
+	function_owner	regrole NOT NULL,
+	role			regrole NOT NULL,
+	options			jsonb NOT NULL,
+	CONSTRAINT function_pkey PRIMARY KEY (namespace, kind, name, task_queue)
+);
+
+COMMENT ON TABLE wf.function IS 'SQL functions that are run for types of workflows and activities, see wf.registration';
+COMMENT ON COLUMN wf.function.namespace IS 'namespace';
+COMMENT ON COLUMN wf.function.kind IS 'w: workflow, a: activity';
+COMMENT ON COLUMN wf.function.name IS 'type of the workflow or activity';
+COMMENT ON COLUMN wf.function.task_queue IS 'task queue whose tasks it is run for';
+COMMENT ON COLUMN wf.function.function_schema IS 'schema of the function, which takes one jsonb';
+COMMENT ON COLUMN wf.function.function_name IS 'name of the function';
+COMMENT ON COLUMN wf.function.function_owner IS 'owner of the function when it was registered; when it is another''s it is not run';
+COMMENT ON COLUMN wf.function.role IS 'role that registered it, with whose rights it is run';
+COMMENT ON COLUMN wf.function.options IS 'options: a JSON object';
+
+CREATE VIEW wf.registration AS
+	SELECT namespace, CASE WHEN kind OPERATOR(pg_catalog.=) 'w' THEN 'workflow' ELSE 'activity' END AS kind, name, task_queue,
+		pg_catalog.format('%I.%I(jsonb)', function_schema, function_name) AS function, role, options
+	FROM wf.function;
+
+COMMENT ON VIEW wf.registration IS 'what wf_register_workflow and wf_register_activity have registered';
+COMMENT ON COLUMN wf.registration.namespace IS 'namespace';
+COMMENT ON COLUMN wf.registration.kind IS 'workflow or activity';
+COMMENT ON COLUMN wf.registration.name IS 'type of the workflow or activity';
+COMMENT ON COLUMN wf.registration.task_queue IS 'task queue whose tasks it is run for';
+COMMENT ON COLUMN wf.registration.function IS 'the function';
+COMMENT ON COLUMN wf.registration.role IS 'role that registered it, with whose rights it is run; a number when the role was dropped';
+COMMENT ON COLUMN wf.registration.options IS 'options: a JSON object';
+
 -- What users put here is theirs: pg_dump must carry it.
 SELECT pg_catalog.pg_extension_config_dump('wf.namespace', $$WHERE name OPERATOR(pg_catalog.<>) 'default'$$);
 SELECT pg_catalog.pg_extension_config_dump('wf.execution', '');
@@ -414,6 +452,9 @@ SELECT pg_catalog.pg_extension_config_dump('wf.signal_request', '');
 SELECT pg_catalog.pg_extension_config_dump('wf.task', '');
 SELECT pg_catalog.pg_extension_config_dump('wf.task_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('wf.wakeup', '');
+-- The number of a role that was dropped must not come to stand for another.
+SELECT pg_catalog.pg_extension_config_dump('wf.function', $$WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) role)
+	AND EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) function_owner)$$);
 
 --
 -- Namespaces
@@ -925,6 +966,78 @@ CREATE FUNCTION wf_tick(max_items integer DEFAULT 1000) RETURNS integer
 
 COMMENT ON FUNCTION wf_tick(integer) IS
 	'does now what the driver would do: timers, time-outs and start delays that are due; looks at no more wake-ups than max_items, and returns for how many runs there was something to do; for tests and for servers without background workers; error 22023 when max_items is not positive';
+
+--
+-- Workflows and activities in SQL
+--
+
+CREATE FUNCTION wf_register_workflow(
+	name text,
+	function text,
+	task_queue text DEFAULT 'default',
+	options jsonb DEFAULT NULL,
+	namespace text DEFAULT NULL
+) RETURNS void
+	AS 'MODULE_PATHNAME', 'wfi_register_workflow'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_register_workflow(text, text, text, jsonb, text) IS
+	'has workflows of a type, on a task queue, run by a SQL function that takes the input as jsonb and returns the result as jsonb, or void; it is given like shop.order(jsonb) and runs as the role that registers it; replaces what that role (for a superuser: any role) has registered for the same type; there are no options; errors: 42883 no such function, 42P13 it cannot be registered, 42501 the caller may not run it or another role has registered the type, WF002 unknown namespace, 22004, 22023';
+
+CREATE FUNCTION wf_register_activity(
+	name text,
+	function text,
+	task_queue text DEFAULT 'default',
+	options jsonb DEFAULT NULL,
+	namespace text DEFAULT NULL
+) RETURNS void
+	AS 'MODULE_PATHNAME', 'wfi_register_activity'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_register_activity(text, text, text, jsonb, text) IS
+	'as wf_register_workflow, for activities of a type; option interruptible (default true; a call can say otherwise): whether a cancel interrupts the statement that is running';
+
+CREATE FUNCTION wf_unregister_workflow(name text, task_queue text DEFAULT 'default', namespace text DEFAULT NULL) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'wfi_unregister_workflow'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_unregister_workflow(text, text, text) IS
+	'undoes wf_register_workflow: tasks wait from then on; true when done, false when the type is not registered; errors: 42501 another role has registered it, WF002 unknown namespace, 22004, 22023';
+
+CREATE FUNCTION wf_unregister_activity(name text, task_queue text DEFAULT 'default', namespace text DEFAULT NULL) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'wfi_unregister_activity'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_unregister_activity(text, text, text) IS
+	'undoes wf_register_activity: tasks wait from then on; true when done, false when the type is not registered; errors as for wf_unregister_workflow';
+
+CREATE FUNCTION wf_work(task_queue text DEFAULT 'default', max_tasks integer DEFAULT 1000, namespace text DEFAULT NULL) RETURNS integer
+	AS 'MODULE_PATHNAME', 'wfi_work'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_work(text, integer, text) IS
+	'does, in this transaction, what a background worker would do now with the functions that the current role has registered: runs tasks of the queue until none is ready or max_tasks were run; returns how many; what has to wait for time to pass is not waited for; for tests and for servers without background workers; errors: WF002 unknown namespace, 22004, 22023';
+
+CREATE FUNCTION wf_activity_heartbeat(details jsonb DEFAULT NULL) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'wfi_activity_heartbeat'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_activity_heartbeat(jsonb) IS
+	'tells, from inside an activity, that it is alive and how far it is; raises WF001 when it is to cancel, once in an attempt; from then on returns true, else false; errors also: WF009 details over the payload limit, 55000 not inside an activity';
+
+CREATE FUNCTION wf_activity_heartbeat_details() RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'wfi_activity_heartbeat_details'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_activity_heartbeat_details() IS
+	'what the activity''s last heartbeat said, in this attempt or one before; NULL for nothing; error 55000 not inside an activity';
+
+CREATE FUNCTION wf_activity_info() RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'wfi_activity_info'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_activity_info() IS
+	'the activity that is running, as an object: namespace, workflow_id, run_id, workflow_type, task_queue, activity_id, activity_type, attempt, scheduled_time, started_time, time-outs, cancel_requested; error 55000 not inside an activity';
 
 --
 -- Triggers for application tables

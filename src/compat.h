@@ -10,6 +10,8 @@
 
 #include "access/tableam.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "utils/acl.h"
 #include "utils/wait_event.h"
 
@@ -24,12 +26,27 @@
 
 #if PG_VERSION_NUM < 160000
 
-/* Only for databases, which is all we ask about. */
+/* Only for the kinds of objects we ask about. */
 static inline bool
 object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 {
 	Assert(classid == DatabaseRelationId);
 	return pg_database_ownercheck(objectid, roleid);
+}
+
+static inline AclResult
+object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
+{
+	switch (classid)
+	{
+		case DatabaseRelationId:
+			return pg_database_aclcheck(objectid, roleid, mode);
+		case NamespaceRelationId:
+			return pg_namespace_aclcheck(objectid, roleid, mode);
+		default:
+			Assert(classid == ProcedureRelationId);
+			return pg_proc_aclcheck(objectid, roleid, mode);
+	}
 }
 
 #endif

@@ -470,6 +470,40 @@ wfi_heartbeat_record(const WfiToken *token, TimestampTz now,
 }
 
 /*
+ * The same from the activity's own transaction, which nobody else sees yet, so
+ * that there is no other way.  Details that are too long are left to the
+ * reply, as is everything when there is no slot.  *cancel_requested becomes
+ * true when the activity is to cancel, and else is left alone.
+ */
+void
+wfi_heartbeat_report(const WfiToken *token, TimestampTz now,
+					 const Jsonb *details, bool *cancel_requested)
+{
+	Size		length = details ? VARSIZE(details) : 0;
+	Slot	   *slot;
+
+	if (slots == NULL)
+		return;
+	LWLockAcquire(heartbeat_lock, LW_SHARED);
+	slot = find_slot(&token->hash);
+	if (slot != NULL && fits_token(&slot->attempt, token))
+	{
+		SpinLockAcquire(&slot->mutex);
+		slot->time = Max(now, slot->time);
+		if (length <= DETAILS_SIZE)
+		{
+			slot->details_length = (int32) length;
+			if (length > 0)
+				memcpy(slot->details, details, length);
+		}
+		slot->fresh = true;
+		*cancel_requested |= slot->attempt.cancel_requested;
+		SpinLockRelease(&slot->mutex);
+	}
+	LWLockRelease(heartbeat_lock);
+}
+
+/*
  * Bring an activity that was loaded up to date with the heartbeats that are
  * not in the table yet.  They need not be stored with it, unless the attempt
  * ends.

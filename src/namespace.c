@@ -111,6 +111,7 @@ wfi_drop_namespace(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("namespace \"%s\" holds workflow executions", name)));
+	wfi_store_unregister_all(name);
 	dropped = wfi_store_drop_namespace(name);
 	wfi_store_end();
 	PG_RETURN_BOOL(dropped);

@@ -18,12 +18,33 @@ typedef struct WfiFunction
 	Oid			function;		/* InvalidOid when it is gone */
 	Oid			role;			/* who registered it */
 	Jsonb	   *options;
+	char	   *function_schema;
+	char	   *function_name;
+	Oid			owner;			/* of the function when it was registered */
 } WfiFunction;
 
 /* registry.c */
 extern WfiFunction *wfi_function_find(char kind, const char *namespace,
 									  const char *name,
 									  const char *task_queue);
+extern List *wfi_functions_of(Oid role);
+extern char *wfi_function_signature(const WfiFunction *function);
+
+/*
+ * Call a registered function, as the current user; an error when it is gone
+ * or the user may not run it.
+ */
+extern Jsonb *wfi_function_call(const WfiFunction *function,
+								const Jsonb *input);
+
+/* store_function.c */
+extern bool wfi_store_register(const WfiFunction *function, bool any_role);
+extern void wfi_store_unregister(const WfiFunction *function);
+extern WfiFunction *wfi_store_find_function(char kind, const char *namespace,
+											const char *name,
+											const char *task_queue,
+											bool lock);
+extern List *wfi_store_functions(Oid role);
 
 /* workflow_code.c */
 
@@ -34,6 +55,14 @@ extern WfiFunction *wfi_function_find(char kind, const char *namespace,
  */
 extern void wfi_workflow_code_run(const WfiFunction *function,
 								  const WfiPolledTask *task);
+
+/* sql_activity.c */
+
+/* Where a call says whether its activity is interruptible: in the header */
+#define WFI_HEADER_INTERRUPTIBLE "interruptible"
+
+extern void wfi_activity_run_within(const WfiFunction *function,
+									const WfiPolledTask *task);
 
 /* sql_failure.c: errors of SQL code as failures in the history */
 extern Jsonb *wfi_error_failure(const ErrorData *error, const Jsonb *cause);

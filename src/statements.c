@@ -70,6 +70,13 @@
 #define NO_LATER_HEARTBEAT \
 	"($27 OR last_heartbeat_time IS NULL OR last_heartbeat_time" LE "$17)"
 
+#define SELECT_FUNCTION \
+	"SELECT kind, namespace, name, task_queue, function_schema, " \
+	"function_name, function_owner, role, options FROM wf.function"
+#define BY_FUNCTION \
+	" WHERE kind" EQ "$1 AND namespace" EQ "$2 AND name" EQ "$3" \
+	" AND task_queue" EQ "$4"
+
 /*
  * Parameter types: i int4, l int8, u uuid, s text, t timestamptz, b bool,
  * v interval, j jsonb, c "char", o wf.status, e wf.event_type, p tid,
@@ -357,5 +364,32 @@ const StatementDef wfi_statements[STATEMENTS] = {
 	},
 	[DELETE_NAMESPACE] = {
 		"DELETE FROM wf.namespace WHERE name" EQ "$1", "s"
+	},
+	[REGISTER_FUNCTION] = {
+		"INSERT INTO wf.function AS f (kind, namespace, name, task_queue, "
+		"function_schema, function_name, function_owner, role, options) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
+		"ON CONFLICT (namespace, kind, name, task_queue) DO UPDATE "
+		"SET function_schema = EXCLUDED.function_schema, "
+		"function_name = EXCLUDED.function_name, "
+		"function_owner = EXCLUDED.function_owner, role = EXCLUDED.role, "
+		"options = EXCLUDED.options "
+		"WHERE f.role" EQ "$8 OR $10", "csssssrrjb"
+	},
+	[UNREGISTER_FUNCTION] = {
+		"DELETE FROM wf.function" BY_FUNCTION, "csss"
+	},
+	[UNREGISTER_FUNCTIONS] = {
+		"DELETE FROM wf.function WHERE namespace" EQ "$1", "s"
+	},
+	[FIND_FUNCTION] = {
+		SELECT_FUNCTION BY_FUNCTION, "csss"
+	},
+	[LOCK_FUNCTION] = {
+		SELECT_FUNCTION BY_FUNCTION " FOR UPDATE", "csss"
+	},
+	[READ_FUNCTIONS] = {
+		SELECT_FUNCTION " WHERE role" EQ "$1 OR $2 "
+		"ORDER BY namespace, kind, name, task_queue", "rb"
 	},
 };

@@ -247,6 +247,7 @@ wfi_store_end(void)
 SPIPlanPtr
 wfi_store_plan(const char *sql, const char *types)
 {
+	MemoryContext context = CurrentMemoryContext;
 	Oid			oids[MAX_PARAMS];
 	int			n = strlen(types);
 	SPIPlanPtr	plan;
@@ -258,6 +259,8 @@ wfi_store_plan(const char *sql, const char *types)
 		elog(ERROR, "could not prepare \"%s\": %s", sql,
 			 SPI_result_code_string(SPI_result));
 	SPI_keepplan(plan);
+	/* SPI goes back to its own context */
+	MemoryContextSwitchTo(context);
 	return plan;
 }
 

@@ -598,6 +598,9 @@ extern bool wfi_heartbeat_record(const WfiToken *token, TimestampTz now,
 extern void wfi_heartbeat_resume(const WfiToken *token, TimestampTz time,
 								 bool cancel_requested, bool paused,
 								 bool was_reset);
+extern void wfi_heartbeat_report(const WfiToken *token, TimestampTz now,
+								 const Jsonb *details,
+								 bool *cancel_requested);
 extern void wfi_heartbeat_overlay(WfiActivity *activity);
 extern void wfi_heartbeat_stored(const pg_uuid_t *token, TimestampTz time);
 
@@ -766,6 +769,7 @@ extern bool wfi_store_create_namespace(const char *name,
 									   const Interval *retention,
 									   const char *description);
 extern bool wfi_store_drop_namespace(const char *name);
+extern void wfi_store_unregister_all(const char *namespace);
 extern void wfi_check_namespace(const char *name);
 extern void wfi_hold_namespace(const char *name);
 

@@ -1,0 +1,233 @@
+/*
+ * sql_activity.c
+ *	  Activities whose code is a SQL function.
+ *
+ * The function's effects and its completion commit together: there is no
+ * effect without completion, and none twice but for a recorded retry.  When
+ * it fails, its effects are gone, and the failure is what is recorded.
+ *
+ * A cancel is raised in the function as WF001, once: by its next heartbeat or,
+ * in a background worker, by interrupting the statement that runs.  The server
+ * raises 57014 for an interrupt; a callback that sees every error before any
+ * handler does makes it WF001.  What the function does about it (undo things,
+ * with further statements and heartbeats; go on; raise it again) is not
+ * disturbed any more.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "sql_code.h"
+
+PG_FUNCTION_INFO_V1(wfi_activity_heartbeat);
+PG_FUNCTION_INFO_V1(wfi_activity_heartbeat_details);
+PG_FUNCTION_INFO_V1(wfi_activity_info);
+
+/* An attempt that this process is running */
+typedef struct Attempt
+{
+	struct Attempt *outer;		/* wf_work() can be called by an activity */
+	const WfiPolledTask *task;
+	MemoryContext context;		/* lives as long as the task */
+	Jsonb	   *details;		/* of the last heartbeat */
+	bool		reported;		/* that was in this attempt */
+	bool		cancel_requested;
+	bool		cancel_raised;
+} Attempt;
+
+static Attempt *attempt = NULL;
+
+static Attempt *
+current_attempt(void)
+{
+	if (attempt == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this is not the code of an activity"),
+				 errhint("It can be called while a function that was registered with wf_register_activity() is run for a task.")));
+	return attempt;
+}
+
+static const char *const cancel_message = "activity canceled";
+
+/* wf_activity_heartbeat(details) */
+Datum
+wfi_activity_heartbeat(PG_FUNCTION_ARGS)
+{
+	Attempt    *this = current_attempt();
+	Jsonb	   *details = wfi_arg_payload(fcinfo, 0, "details");
+
+	if (this->details != NULL && this->reported)
+		pfree(this->details);
+	this->details = NULL;
+	this->reported = true;
+	if (details != NULL)
+	{
+		this->details = MemoryContextAlloc(this->context, VARSIZE(details));
+		memcpy(this->details, details, VARSIZE(details));
+	}
+	wfi_heartbeat_report(&this->task->token, GetCurrentTimestamp(), details,
+						 &this->cancel_requested);
+	if (this->cancel_requested && !this->cancel_raised)
+	{
+		this->cancel_raised = true;
+		ereport(ERROR,
+				(errcode(WFI_ERRCODE_CANCELED),
+				 errmsg("%s", cancel_message)));
+	}
+	PG_RETURN_BOOL(this->cancel_requested);
+}
+
+/* wf_activity_heartbeat_details() */
+Datum
+wfi_activity_heartbeat_details(PG_FUNCTION_ARGS)
+{
+	Attempt    *this = current_attempt();
+
+	if (this->details == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(this->details);
+}
+
+/* wf_activity_info() */
+Datum
+wfi_activity_info(PG_FUNCTION_ARGS)
+{
+	Attempt    *this = current_attempt();
+	const WfiPolledTask *task = this->task;
+	const WfiActivity *activity = task->activity;
+	WfiObject	object;
+
+	wfi_object_begin(&object);
+	wfi_put_text(&object, "namespace", task->namespace);
+	wfi_put_text(&object, "workflow_id", task->workflow_id);
+	wfi_put_uuid(&object, "run_id", &task->token.run_id);
+	wfi_put_text(&object, "workflow_type", task->workflow_type);
+	wfi_put_text(&object, "task_queue", task->task_queue);
+	wfi_put_text(&object, "activity_id", activity->activity_id);
+	wfi_put_text(&object, "activity_type", activity->activity_type);
+	wfi_put_int(&object, "attempt", activity->attempt);
+	wfi_put_time(&object, "scheduled_time", activity->first_scheduled_time);
+	wfi_put_time(&object, "started_time", activity->started_time);
+	wfi_put_duration(&object, "schedule_to_close_timeout",
+					 activity->schedule_to_close_timeout);
+	wfi_put_duration(&object, "start_to_close_timeout",
+					 activity->start_to_close_timeout);
+	wfi_put_duration(&object, "heartbeat_timeout",
+					 activity->heartbeat_timeout);
+	wfi_put_json(&object, "last_failure", activity->last_failure);
+	wfi_put_bool(&object, "cancel_requested", this->cancel_requested);
+	PG_RETURN_JSONB_P(wfi_object_end(&object));
+}
+
+/*
+ * Run an activity's function, and reply what it returned, in the current
+ * transaction or subtransaction.
+ */
+static void
+call_and_reply(const WfiFunction *function, Attempt *this)
+{
+	const WfiPolledTask *task = this->task;
+	Jsonb	   *result = wfi_function_call(function, task->input);
+
+	/* now that it is done, a cancel comes too late */
+	HOLD_CANCEL_INTERRUPTS();
+	wfi_store_begin("wf_work()", true);
+	wfi_activity_reply(&task->token, result, task->identity);
+	wfi_store_end();
+	RESUME_CANCEL_INTERRUPTS();
+}
+
+/* A text as a JSON string, or NULL. */
+static Jsonb *
+json_string(const char *text)
+{
+	JsonbValue	value;
+
+	if (text == NULL)
+		return NULL;
+	value.type = jbvString;
+	value.val.string.val = unconstify(char *, text);
+	value.val.string.len = strlen(text);
+	return JsonbValueToJsonb(&value);
+}
+
+/*
+ * Reply that an attempt ended with an error: it was canceled, if it was asked
+ * to and says so; else it failed.
+ */
+static void
+reply_error(const Attempt *this, const ErrorData *error)
+{
+	const WfiPolledTask *task = this->task;
+
+	wfi_store_begin("wf_work()", true);
+	if (error->sqlerrcode == WFI_ERRCODE_CANCELED && this->cancel_requested)
+		wfi_activity_reply_canceled(&task->token, json_string(error->detail),
+									task->identity);
+	else
+		wfi_activity_reply_failed(&task->token,
+								  wfi_error_failure(error, NULL),
+								  this->reported ? this->details : NULL,
+								  task->identity);
+	wfi_store_end();
+}
+
+static void
+begin_attempt(Attempt *this, const WfiPolledTask *task)
+{
+	memset(this, 0, sizeof(Attempt));
+	this->outer = attempt;
+	this->task = task;
+	this->context = CurrentMemoryContext;
+	this->details = task->activity->heartbeat_details;
+	attempt = this;
+}
+
+/*
+ * Run an activity within the current transaction, for wf_work(): in a
+ * subtransaction.  The current memory context lives as long as the task.
+ */
+void
+wfi_activity_run_within(const WfiFunction *function,
+						const WfiPolledTask *task)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorContextCallback *callbacks = error_context_stack;
+	Attempt		this;
+
+	begin_attempt(&this, task);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		call_and_reply(function, &this);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		attempt = this.outer;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		error_context_stack = callbacks;
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		attempt = this.outer;
+		/* who interrupts wf_work() does not mean the activity */
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
+			ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED))
+			ReThrowError(error);
+		reply_error(&this, error);
+	}
+	PG_END_TRY();
+}
