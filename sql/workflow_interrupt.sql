@@ -1038,6 +1038,145 @@ CREATE FUNCTION wf_activity_info() RETURNS jsonb
 
 COMMENT ON FUNCTION wf_activity_info() IS
 	'the activity that is running, as an object: namespace, workflow_id, run_id, workflow_type, task_queue, activity_id, activity_type, attempt, scheduled_time, started_time, time-outs, cancel_requested; error 55000 not inside an activity';
+-- Inside workflow code.  Functions registered with wf_register_workflow call
+-- these; anywhere else they raise 55000.
+--
+
+CREATE FUNCTION wf_activity(
+	activity_type text,
+	input jsonb DEFAULT NULL,
+	activity_id text DEFAULT NULL,
+	task_queue text DEFAULT NULL,
+	start_to_close_timeout interval DEFAULT NULL,
+	schedule_to_close_timeout interval DEFAULT NULL,
+	schedule_to_start_timeout interval DEFAULT NULL,
+	heartbeat_timeout interval DEFAULT NULL,
+	retry_policy jsonb DEFAULT NULL,
+	cancellation_type text DEFAULT 'TryCancel',
+	disconnected boolean DEFAULT false,
+	interruptible boolean DEFAULT NULL
+) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'wfi_code_activity'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_activity(text, jsonb, text, text, interval, interval, interval, interval, jsonb, text, boolean, boolean) IS
+	'in workflow code: schedules an activity and waits for its result, NULL when it has none; activity_id NULL means the number of the call, task_queue the workflow''s; without start_to_close_timeout and schedule_to_close_timeout an attempt may take 10 minutes; cancellation_type says what a cancel of the workflow does to it: TryCancel (ask it, do not wait), WaitCancellationCompleted, Abandon; disconnected: no cancel reaches it; interruptible NULL means as registered; errors: WF011 it failed or timed out, the detail is the failure as JSON; WF001 canceled; 55000 not in workflow code, WF009, 22004, 22023';
+
+CREATE FUNCTION wf_activity_start(
+	activity_type text,
+	input jsonb DEFAULT NULL,
+	activity_id text DEFAULT NULL,
+	task_queue text DEFAULT NULL,
+	start_to_close_timeout interval DEFAULT NULL,
+	schedule_to_close_timeout interval DEFAULT NULL,
+	schedule_to_start_timeout interval DEFAULT NULL,
+	heartbeat_timeout interval DEFAULT NULL,
+	retry_policy jsonb DEFAULT NULL,
+	cancellation_type text DEFAULT 'TryCancel',
+	disconnected boolean DEFAULT false,
+	interruptible boolean DEFAULT NULL
+) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'wfi_code_activity_start'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_activity_start(text, jsonb, text, text, interval, interval, interval, interval, jsonb, text, boolean, boolean) IS
+	'in workflow code: schedules an activity as wf_activity does, but returns a handle at once, for wf_await, wf_await_any and wf_activity_cancel; errors: 55000 not in workflow code, WF009, 22004, 22023';
+
+CREATE FUNCTION wf_local_activity(
+	activity_type text,
+	input jsonb DEFAULT NULL,
+	task_queue text DEFAULT NULL,
+	disconnected boolean DEFAULT false
+) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'wfi_code_local_activity'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_local_activity(text, jsonb, text, boolean) IS
+	'in workflow code: runs a registered activity''s function once, in the transaction of the workflow task, so that what it writes and the MarkerRecorded event with its result commit together; for short work; the activity must be registered by the workflow''s role, on the workflow''s task queue when task_queue is NULL; disconnected: also after a cancel that the code has not been told; errors: WF011 it failed, the detail is the failure as JSON; WF001 the workflow was canceled before; 55000 not in workflow code, WF009, 22004, 22023';
+
+CREATE FUNCTION wf_await(handle bigint) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'wfi_code_await'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_await(bigint) IS
+	'in workflow code: waits for an activity or timer and returns the activity''s result, NULL for a timer; a handle may be awaited again; errors: WF011 the activity failed or timed out, WF001 it or the workflow was canceled, 55000 not in workflow code, 22004, 22023';
+
+CREATE FUNCTION wf_await_any(handles bigint[]) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'wfi_code_await_any'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_await_any(bigint[]) IS
+	'in workflow code: waits until one of the activities and timers is done, in whatever way, and returns its handle, the first of several; wf_await then tells what came of it; errors: WF001 the workflow was canceled, 55000 not in workflow code, 22004, 22023';
+
+CREATE FUNCTION wf_activity_cancel(handle bigint) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'wfi_code_activity_cancel'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_activity_cancel(bigint) IS
+	'in workflow code: asks an activity to cancel, in the way of its cancellation_type; one scheduled in the same workflow task never starts; wf_await tells what came of it; false when it is done already, or was asked before; errors: 55000 not in workflow code, 22004, 22023';
+
+CREATE FUNCTION wf_sleep(duration interval) RETURNS void
+	AS 'MODULE_PATHNAME', 'wfi_code_sleep'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_sleep(interval) IS
+	'in workflow code: waits with a timer, however long; not at all when the duration is not positive; errors: WF001 the workflow was canceled, 55000 not in workflow code, 22004';
+
+CREATE FUNCTION wf_timer_start(duration interval) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'wfi_code_timer_start'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_timer_start(interval) IS
+	'in workflow code: starts a timer and returns its handle, for wf_await, wf_await_any and wf_timer_cancel; errors: 55000 not in workflow code, 22004, 22023';
+
+CREATE FUNCTION wf_timer_cancel(handle bigint) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'wfi_code_timer_cancel'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_timer_cancel(bigint) IS
+	'in workflow code: cancels a timer; false when it has fired, or was canceled before; errors: 55000 not in workflow code, 22004, 22023';
+
+CREATE FUNCTION wf_signal_receive(name text, timeout interval DEFAULT NULL) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'wfi_code_signal_receive'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_signal_receive(text, interval) IS
+	'in workflow code: takes the next signal of that name, waiting for one if need be, and returns its input, JSON null when it has none; NULL when the time is over; timeout NULL means to wait for ever; errors: WF001 the workflow was canceled, 55000 not in workflow code, 22004, 22023';
+
+CREATE FUNCTION wf_cancel_requested() RETURNS boolean
+	AS 'MODULE_PATHNAME', 'wfi_code_cancel_requested'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_cancel_requested() IS
+	'in workflow code: has the workflow been asked to cancel; error 55000 not in workflow code';
+
+CREATE FUNCTION wf_cancellation_reason() RETURNS text
+	AS 'MODULE_PATHNAME', 'wfi_code_cancellation_reason'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_cancellation_reason() IS
+	'in workflow code: why the workflow was asked to cancel, empty when no reason was given; NULL when it was not asked; error 55000 not in workflow code';
+
+CREATE FUNCTION wf_now() RETURNS timestamptz
+	AS 'MODULE_PATHNAME', 'wfi_code_now'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_now() IS
+	'in workflow code: the time, as of the workflow task in which the code came here first; error 55000 not in workflow code';
+
+CREATE FUNCTION wf_random() RETURNS double precision
+	AS 'MODULE_PATHNAME', 'wfi_code_random'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_random() IS
+	'in workflow code: a random number from 0 to below 1, the same when the code is run again; error 55000 not in workflow code';
+
+CREATE FUNCTION wf_uuid() RETURNS uuid
+	AS 'MODULE_PATHNAME', 'wfi_code_uuid'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_uuid() IS
+	'in workflow code: a random UUID (version 4), the same when the code is run again; error 55000 not in workflow code';
 
 --
 -- Triggers for application tables

@@ -103,8 +103,8 @@ wfi_functions_of(Oid role)
  * An error unless a registered function is there and the current user may run
  * it.
  */
-static void
-check_callable(const WfiFunction *function)
+void
+wfi_function_check(const WfiFunction *function)
 {
 	char	   *signature = wfi_function_signature(function);
 
@@ -139,7 +139,7 @@ wfi_function_call(const WfiFunction *function, const Jsonb *input)
 	PgStat_FunctionCallUsage usage;
 	Datum		result;
 
-	check_callable(function);
+	wfi_function_check(function);
 	fmgr_info(function->function, &flinfo);
 	if (flinfo.fn_strict && input == NULL)
 		return NULL;
@@ -189,7 +189,7 @@ read_procedure(FunctionCallInfo fcinfo, int n, WfiFunction *function)
 	function->function_name = pstrdup(NameStr(procedure->proname));
 	function->owner = procedure->proowner;
 	ReleaseSysCache(tuple);
-	check_callable(function);
+	wfi_function_check(function);
 }
 
 /* Options of a registration: an object with known members. */

@@ -38,6 +38,7 @@ int			wfi_notify_interval;
 int			wfi_renotify_interval;
 bool		wfi_enabled;
 bool		wfi_direct_access;
+int			wfi_workflow_cache_size;
 int			wfi_max_heartbeat_slots = 4096;
 
 static const struct config_enum_entry notify_modes[] = {
@@ -178,5 +179,12 @@ wfi_settings_init(void)
 							 true,
 							 PGC_SUSET, GUC_NOT_IN_SAMPLE,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("workflow_interrupt.workflow_cache_size",
+							"Sets how much memory a session keeps histories of workflows in whose code it runs.",
+							"Without it, histories are read anew for each workflow task.",
+							&wfi_workflow_cache_size,
+							16 * 1024, 0, MAX_KILOBYTES,
+							PGC_USERSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("workflow_interrupt");
 }

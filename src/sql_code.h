@@ -29,6 +29,7 @@ extern WfiFunction *wfi_function_find(char kind, const char *namespace,
 									  const char *task_queue);
 extern List *wfi_functions_of(Oid role);
 extern char *wfi_function_signature(const WfiFunction *function);
+extern void wfi_function_check(const WfiFunction *function);
 
 /*
  * Call a registered function, as the current user; an error when it is gone

@@ -13,8 +13,6 @@
 
 #include "sql_code.h"
 
-#pragma weak wfi_workflow_code_run	/* until it is there */
-
 PG_FUNCTION_INFO_V1(wfi_work);
 
 /* How many overdue runs wf_work() looks after when there is no driver */

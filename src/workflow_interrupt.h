@@ -308,6 +308,7 @@ extern int	wfi_task_timeout;
 extern int	wfi_task_retry_max_interval;
 extern int	wfi_task_heartbeat_timeout;
 extern bool wfi_direct_access;
+extern int	wfi_workflow_cache_size;
 extern void wfi_settings_init(void);
 
 /* keys.c: shards, run ids, queues, tokens */

@@ -1,0 +1,418 @@
+/*
+ * workflow_code.c
+ *	  Workflow tasks whose workflow is a function in this database.
+ *
+ * The function is called in a subtransaction that is always rolled back: all
+ * that it leaves is what it asked for.  What ends it decides on the reply:
+ *
+ *	  it waits                   the commands it made
+ *	  it returns                 ... and CompleteWorkflowExecution
+ *	  WF001 leaves it            ... and CancelWorkflowExecution
+ *	  another error leaves it    ... and FailWorkflowExecution
+ *	  it does not fit the history, is gone, or the server is in trouble:
+ *	                             the workflow task fails
+ *
+ * Local activities run between two calls of the function, in a subtransaction
+ * that also has the reply, so that they count if and only if it is accepted.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+
+#include "replay.h"
+
+/* Why a workflow task fails */
+typedef struct Trouble
+{
+	const char *cause;			/* of WorkflowTaskFailed; NULL: none */
+	Jsonb	   *failure;
+	const char *message;
+} Trouble;
+
+/* What an error that is in the way of a subtransaction needs to be undone */
+typedef struct Subtransaction
+{
+	MemoryContext context;
+	ResourceOwner owner;
+} Subtransaction;
+
+static void
+begin_subtransaction(Subtransaction *outer)
+{
+	outer->context = CurrentMemoryContext;
+	outer->owner = CurrentResourceOwner;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(outer->context);
+}
+
+static void
+end_subtransaction(const Subtransaction *outer, bool keep)
+{
+	if (keep)
+		ReleaseCurrentSubTransaction();
+	else
+		RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(outer->context);
+	CurrentResourceOwner = outer->owner;
+}
+
+/* Workflow code that tries to write gets a hint. */
+static void
+add_hint(void *arg)
+{
+	if (geterrcode() == ERRCODE_READ_ONLY_SQL_TRANSACTION)
+		errhint("Workflow code is run again and again, so it must not write. Do it in an activity, with wf_activity() or wf_local_activity().");
+}
+
+/* How a call of a function ended */
+typedef struct Outcome
+{
+	bool		entered;		/* it began at all */
+	ErrorData  *error;			/* NULL: it returned */
+	Jsonb	   *result;
+} Outcome;
+
+/*
+ * Call a function in a subtransaction.  With a replay it is workflow code: it
+ * can call our functions and cannot write, and nothing of it is kept.
+ */
+static Outcome
+call_protected(const WfiFunction *function, Jsonb *input, WfiReplay *replay)
+{
+	WfiReplay  *outer_replay = wfi_replay;
+	ErrorContextCallback *outer_callbacks = error_context_stack;
+	ErrorContextCallback callback = {outer_callbacks, add_hint, NULL};
+	Subtransaction outer;
+	volatile Outcome outcome = {false, NULL, NULL};
+
+	begin_subtransaction(&outer);
+	PG_TRY();
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		wfi_function_check(function);
+		outcome.entered = true;
+		wfi_replay = replay;
+		if (replay != NULL)
+		{
+			error_context_stack = &callback;
+			/* until the end of the subtransaction, as for SET LOCAL */
+			XactReadOnly = true;
+		}
+		outcome.result = wfi_function_call(function, input);
+		PopActiveSnapshot();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(outer.context);
+		outcome.error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	wfi_replay = outer_replay;
+	error_context_stack = outer_callbacks;
+	end_subtransaction(&outer, replay == NULL && outcome.error == NULL);
+	return outcome;
+}
+
+/*
+ * Did it end by something that says nothing about the code?  It may go away
+ * by itself: deadlocks, lack of resources, an administrator's doing, internal
+ * errors.
+ */
+static bool
+server_trouble(const Outcome *outcome)
+{
+	const ErrorData *error = outcome->error;
+
+	if (error == NULL)
+		return false;
+	if (!outcome->entered)
+		return true;
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
+	{
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):
+			return true;
+		default:
+			return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+	}
+}
+
+static void
+set_trouble(Trouble *trouble, const char *cause, const char *message,
+			int code)
+{
+	ErrorData	error = {0};
+
+	error.message = unconstify(char *, message);
+	error.sqlerrcode = code;
+	trouble->cause = cause;
+	trouble->message = message;
+	trouble->failure = wfi_error_failure(&error, NULL);
+}
+
+/*
+ * Trouble that is not the code's.  Whoever interrupted the statement in which
+ * a session lets workflow code run means the whole statement.
+ */
+static void
+set_server_trouble(Trouble *trouble, ErrorData *error)
+{
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		MyBgworkerEntry == NULL && error->funcname != NULL &&
+		strcmp(error->funcname, "ProcessInterrupts") == 0)
+		ReThrowError(error);
+	trouble->cause = "WorkflowWorkerUnhandledFailure";
+	trouble->message = error->message;
+	trouble->failure = wfi_error_failure(error, NULL);
+}
+
+/* The function of the local activity that the code wants, or NULL. */
+static const WfiFunction *
+find_local(const WfiReplay *replay, const WfiFunction *workflow)
+{
+	const WfiLocalActivity *local = replay->wanted;
+	const WfiFunction *function;
+	MemoryContext old;
+
+	wfi_store_begin("workflow code", true);
+	old = MemoryContextSwitchTo(replay->context);
+	function = wfi_function_find(WFI_TASK_ACTIVITY, workflow->namespace,
+								 local->name,
+								 local->task_queue ? local->task_queue :
+								 workflow->task_queue);
+	MemoryContextSwitchTo(old);
+	wfi_store_end();
+	return function;
+}
+
+/*
+ * Run the local activity that the code waits for.  An error is its outcome,
+ * as long as it is its own.  The first one begins the subtransaction that the
+ * reply will be in.
+ */
+static void
+run_local(WfiReplay *replay, const WfiFunction *workflow, Trouble *trouble,
+		  Subtransaction *outer)
+{
+	WfiLocalActivity *local = replay->wanted;
+	const WfiFunction *function = find_local(replay, workflow);
+	Outcome		outcome;
+
+	if (function == NULL || function->role != workflow->role)
+	{
+		set_trouble(trouble, "WorkflowWorkerUnhandledFailure",
+					psprintf(function == NULL ?
+							 "local activity type \"%s\" is not registered" :
+							 "local activity type \"%s\" is registered by another role",
+							 local->name),
+					ERRCODE_UNDEFINED_FUNCTION);
+		return;
+	}
+	if (outer->context == NULL)
+		begin_subtransaction(outer);
+	outcome = call_protected(function, local->input, NULL);
+	if (server_trouble(&outcome))
+	{
+		set_server_trouble(trouble, outcome.error);
+		return;
+	}
+	local->result = outcome.result;
+	if (outcome.error != NULL)
+		local->failure = wfi_error_failure(outcome.error, NULL);
+	replay->locals = lappend(replay->locals, local);
+}
+
+/* A command that has only that attribute, if any. */
+static Jsonb *
+closing_command(const char *type, const char *key, const Jsonb *value)
+{
+	WfiObject	object;
+
+	wfi_object_begin(&object);
+	wfi_put_text(&object, "command_type", type);
+	wfi_put_json(&object, key, value);
+	return wfi_object_end(&object);
+}
+
+/* Details of a workflow that canceled itself in words of its own. */
+static Jsonb *
+cancel_details(const ErrorData *error, const WfiReplay *replay)
+{
+	WfiObject	object;
+
+	if (error->message == NULL || (replay->raised_code != 0 &&
+								   strstr(error->message, replay->raised_message)))
+		return NULL;
+	wfi_object_begin(&object);
+	wfi_put_text(&object, "message", error->message);
+	wfi_put_text(&object, "detail", error->detail);
+	return wfi_object_end(&object);
+}
+
+/* The command for an error that left the code. */
+static Jsonb *
+error_command(ErrorData *error, const WfiReplay *replay)
+{
+	bool		ours = replay->raised_code != 0 && error->message != NULL &&
+	strstr(error->message, replay->raised_message) != NULL;
+	Jsonb	   *cause = NULL;
+
+	/* a language that knows no SQLSTATEs let it through */
+	if (ours && error->sqlerrcode == ERRCODE_EXTERNAL_ROUTINE_EXCEPTION)
+		error->sqlerrcode = replay->raised_code;
+	if (error->sqlerrcode == WFI_ERRCODE_CANCELED)
+		return closing_command("CancelWorkflowExecution", "details",
+							   cancel_details(error, replay));
+	if (ours && error->sqlerrcode == WFI_ERRCODE_ACTIVITY_FAILED)
+		cause = replay->failure;
+	return closing_command("FailWorkflowExecution", "failure",
+						   wfi_error_failure(error, cause));
+}
+
+/*
+ * Run the code, and again when it asked for local activities; the closing
+ * command, or NULL when the code waits or there is trouble.
+ */
+static Jsonb *
+run_code(WfiReplay *replay, const WfiFunction *function, Trouble *trouble,
+		 Subtransaction *outer)
+{
+	Outcome		outcome;
+
+	do
+	{
+		if (replay->wanted != NULL)
+		{
+			run_local(replay, function, trouble, outer);
+			if (trouble->cause != NULL)
+				return NULL;
+		}
+		wfi_replay_begin(replay);
+		outcome = call_protected(function, replay->history->input, replay);
+		if (!replay->blocked && !server_trouble(&outcome))
+			wfi_replay_check_end(replay, outcome.error ? "fails" : "returns");
+		if (replay->mismatch != NULL)
+		{
+			set_trouble(trouble, "NonDeterministicError", replay->mismatch,
+						WFI_ERRCODE_NONDETERMINISM);
+			return NULL;
+		}
+	} while (replay->wanted != NULL);
+
+	if (replay->blocked)
+		return NULL;
+	if (server_trouble(&outcome))
+	{
+		set_server_trouble(trouble, outcome.error);
+		return NULL;
+	}
+	if (outcome.error != NULL)
+		return error_command(outcome.error, replay);
+	return closing_command("CompleteWorkflowExecution", "result",
+						   outcome.result);
+}
+
+/* The reply: what the code asked for, and how it ended. */
+static Jsonb *
+reply_commands(const WfiReplay *replay, const Jsonb *closing)
+{
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < replay->n_commands; i++)
+	{
+		if (!replay->commands[i].dropped)
+			wfi_push_value(&state, WJB_ELEM, replay->commands[i].command);
+	}
+	if (closing != NULL)
+		wfi_push_value(&state, WJB_ELEM, closing);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL));
+}
+
+/* Send the reply; false when it was refused. */
+static bool
+reply(const WfiPolledTask *task, const Jsonb *commands)
+{
+	WfiRefusal	refusal = {0};
+
+	wfi_store_begin("workflow code", true);
+	wfi_task_reply(&task->token, commands, false, task->identity, &refusal);
+	wfi_store_end();
+	return refusal.cause == NULL;
+}
+
+/*
+ * The task fails.  Its second attempt follows at once; when that fails, too,
+ * it is left to its time-out, and those grow.
+ */
+static void
+reply_failed(const WfiPolledTask *task, const Trouble *trouble)
+{
+	ereport(WARNING,
+			(errcode(ERRCODE_WARNING),
+			 errmsg("workflow task of \"%s\" failed: %s",
+					task->workflow_id, trouble->message)));
+	if (task->token.attempt > 1)
+		return;
+	wfi_store_begin("workflow code", true);
+	wfi_task_reply_failed(&task->token, trouble->cause, trouble->failure,
+						  task->identity);
+	wfi_store_end();
+}
+
+/* Run the code and reply. */
+static void
+run_and_reply(WfiReplay *replay, const WfiFunction *function)
+{
+	Trouble		trouble = {0};
+	Subtransaction outer = {0};
+	Jsonb	   *closing;
+	Jsonb	   *commands = NULL;
+	bool		accepted = false;
+
+	closing = run_code(replay, function, &trouble, &outer);
+	if (trouble.cause == NULL)
+	{
+		commands = reply_commands(replay, closing);
+		accepted = reply(replay->task, commands);
+	}
+	if (outer.context != NULL)
+	{
+		end_subtransaction(&outer, accepted);
+		if (trouble.cause == NULL && !accepted)
+			(void) reply(replay->task, commands);
+	}
+	if (trouble.cause != NULL)
+		reply_failed(replay->task, &trouble);
+}
+
+void
+wfi_workflow_code_run(const WfiFunction *function, const WfiPolledTask *task)
+{
+	MemoryContext old;
+	WfiReplay  *replay;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "workflow code",
+												  ALLOCSET_DEFAULT_SIZES);
+
+	old = MemoryContextSwitchTo(context);
+	replay = palloc0(sizeof(WfiReplay));
+	replay->context = context;
+	replay->task = task;
+	replay->current.started_event_id = task->token.started_event_id;
+	replay->current.started_time = task->started_time;
+	replay->history = wfi_history_open(task);
+	run_and_reply(replay, function);
+	wfi_history_close(replay->history);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
