@@ -396,11 +396,13 @@ wfi_history_open(const WfiPolledTask *task)
 	return history;
 }
 
-/* Done with a history: it stays in memory while there is room. */
+/* Done with a history: it stays in memory while there is need and room. */
 void
-wfi_history_close(WfiCodeHistory *history)
+wfi_history_close(WfiCodeHistory *history, bool run_closed)
 {
 	history->in_use = false;
+	if (run_closed)
+		forget(history);
 	while (cache_size > (Size) wfi_workflow_cache_size * 1024 &&
 		   !dlist_is_empty(&by_use))
 	{

@@ -174,7 +174,7 @@ match_commands(WfiReplay *replay)
 		seen = wfi_seen(history, ++event_id);
 		if (seen == NULL || !wfi_event_of_command(seen->type))
 			mismatch(replay,
-					 psprintf("the code asks for %s, where the history has nothing more that the workflow task of event " INT64_FORMAT " asked for",
+					 psprintf("the code asks for %s, which the workflow task completed by event " INT64_FORMAT " did not ask for",
 							  describe(command->type, command->id,
 									   command->name, command->refers_to),
 							  wfi_replay_task(replay)->completed_event_id));
@@ -220,7 +220,7 @@ wfi_replay_check_end(WfiReplay *replay, const char *what)
 {
 	if (!wfi_replay_live(replay) && replay->mismatch == NULL)
 		replay->mismatch =
-			psprintf("the code %s at the workflow task of event " INT64_FORMAT ", where the history goes on",
+			psprintf("the code %s in the workflow task completed by event " INT64_FORMAT ", where the history goes on",
 					 what, wfi_replay_task(replay)->completed_event_id);
 }
 
@@ -649,7 +649,7 @@ wfi_replay_local(WfiReplay *replay, const WfiLocalActivity *wanted)
 
 		if (marker == NULL)
 			mismatch(replay,
-					 psprintf("the code asks for %s, which the history does not have at the workflow task of event " INT64_FORMAT,
+					 psprintf("the code asks for %s, which the workflow task completed by event " INT64_FORMAT " did not ask for",
 							  describe(WFI_EV_MARKER_RECORDED, NULL,
 									   wanted->name, 0),
 							  wfi_replay_task(replay)->completed_event_id));

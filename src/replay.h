@@ -85,7 +85,7 @@ typedef struct WfiCodeHistory
 
 /* code_history.c */
 extern WfiCodeHistory *wfi_history_open(const WfiPolledTask *task);
-extern void wfi_history_close(WfiCodeHistory *history);
+extern void wfi_history_close(WfiCodeHistory *history, bool run_closed);
 extern WfiSeen *wfi_seen(const WfiCodeHistory *history, int64 event_id);
 extern bool wfi_event_of_command(WfiEventType type);
 

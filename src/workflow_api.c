@@ -33,7 +33,7 @@ PG_FUNCTION_INFO_V1(wfi_code_random);
 PG_FUNCTION_INFO_V1(wfi_code_uuid);
 
 /* How long an attempt may take when the code sets no limit */
-#define DEFAULT_START_TO_CLOSE "600s"
+#define DEFAULT_START_TO_CLOSE (10 * USECS_PER_MINUTE)
 
 /* The arguments of wf_activity() and wf_activity_start() */
 enum
@@ -84,47 +84,73 @@ arg_cancellation(FunctionCallInfo fcinfo, int n)
 			 errhint("There are TryCancel, WaitCancellationCompleted and Abandon.")));
 }
 
-/* Put a time-out of the arguments; false when there is none. */
-static bool
-put_timeout(WfiObject *object, FunctionCallInfo fcinfo, int n,
-			const char *key)
+/* What the arguments say about an activity */
+typedef struct ActivityOptions
 {
-	int64		usecs = wfi_arg_timeout(fcinfo, n, key);
+	char	   *type;
+	char	   *id;
+	char	   *task_queue;
+	Jsonb	   *input;
+	int64		start_to_close_timeout;
+	int64		schedule_to_close_timeout;
+	int64		schedule_to_start_timeout;
+	int64		heartbeat_timeout;
+	Jsonb	   *retry_policy;
+	WfiCancellation cancellation;
+} ActivityOptions;
 
-	wfi_put_duration(object, key, usecs);
-	return usecs != 0;
+/* Read the arguments; an error must be the same whenever the code is run. */
+static void
+read_options(FunctionCallInfo fcinfo, ActivityOptions *options)
+{
+	options->type = wfi_arg_id(fcinfo, ARG_TYPE, "activity_type");
+	options->id = wfi_arg_optional_id(fcinfo, ARG_ID, "activity_id");
+	options->task_queue = wfi_arg_optional_id(fcinfo, ARG_TASK_QUEUE,
+											  "task_queue");
+	options->input = wfi_arg_payload(fcinfo, ARG_INPUT, "input");
+	options->start_to_close_timeout =
+		wfi_arg_timeout(fcinfo, ARG_START_TO_CLOSE, "start_to_close_timeout");
+	options->schedule_to_close_timeout =
+		wfi_arg_timeout(fcinfo, ARG_SCHEDULE_TO_CLOSE,
+						"schedule_to_close_timeout");
+	options->schedule_to_start_timeout =
+		wfi_arg_timeout(fcinfo, ARG_SCHEDULE_TO_START,
+						"schedule_to_start_timeout");
+	options->heartbeat_timeout = wfi_arg_timeout(fcinfo, ARG_HEARTBEAT,
+												 "heartbeat_timeout");
+	options->retry_policy = wfi_arg_object(fcinfo, ARG_RETRY_POLICY,
+										   "retry_policy");
+	options->cancellation = arg_cancellation(fcinfo, ARG_CANCELLATION_TYPE);
+	if (options->start_to_close_timeout == 0 &&
+		options->schedule_to_close_timeout == 0)
+		options->start_to_close_timeout = DEFAULT_START_TO_CLOSE;
 }
 
-/* The command that schedules an activity, from the arguments. */
+/* The command that schedules an activity. */
 static Jsonb *
-schedule_command(FunctionCallInfo fcinfo, const char *id, const char *type)
+schedule_command(FunctionCallInfo fcinfo, const ActivityOptions *options,
+				 const char *id)
 {
-	bool		limited;
 	WfiObject	object;
 
 	wfi_object_begin(&object);
 	wfi_put_text(&object, "command_type", "ScheduleActivityTask");
 	wfi_put_text(&object, "activity_id", id);
-	wfi_put_text(&object, "activity_type", type);
-	wfi_put_text(&object, "task_queue",
-				 wfi_arg_optional_id(fcinfo, ARG_TASK_QUEUE, "task_queue"));
-	wfi_put_json(&object, "input", wfi_arg_payload(fcinfo, ARG_INPUT, "input"));
-	limited = put_timeout(&object, fcinfo, ARG_START_TO_CLOSE,
-						  "start_to_close_timeout");
-	limited |= put_timeout(&object, fcinfo, ARG_SCHEDULE_TO_CLOSE,
-						   "schedule_to_close_timeout");
-	put_timeout(&object, fcinfo, ARG_SCHEDULE_TO_START,
-				"schedule_to_start_timeout");
-	put_timeout(&object, fcinfo, ARG_HEARTBEAT, "heartbeat_timeout");
-	if (!limited)
-		wfi_put_text(&object, "start_to_close_timeout",
-					 DEFAULT_START_TO_CLOSE);
-	wfi_put_json(&object, "retry_policy",
-				 wfi_arg_object(fcinfo, ARG_RETRY_POLICY, "retry_policy"));
+	wfi_put_text(&object, "activity_type", options->type);
+	wfi_put_text(&object, "task_queue", options->task_queue);
+	wfi_put_json(&object, "input", options->input);
+	wfi_put_duration(&object, "start_to_close_timeout",
+					 options->start_to_close_timeout);
+	wfi_put_duration(&object, "schedule_to_close_timeout",
+					 options->schedule_to_close_timeout);
+	wfi_put_duration(&object, "schedule_to_start_timeout",
+					 options->schedule_to_start_timeout);
+	wfi_put_duration(&object, "heartbeat_timeout", options->heartbeat_timeout);
+	wfi_put_json(&object, "retry_policy", options->retry_policy);
 	if (!PG_ARGISNULL(ARG_INTERRUPTIBLE))
 	{
 		wfi_object_nested(&object, "header");
-		wfi_put_bool(&object, "interruptible",
+		wfi_put_bool(&object, WFI_HEADER_INTERRUPTIBLE,
 					 PG_GETARG_BOOL(ARG_INTERRUPTIBLE));
 		wfi_object_nested_end(&object);
 	}
@@ -135,21 +161,20 @@ schedule_command(FunctionCallInfo fcinfo, const char *id, const char *type)
 static int64
 start_activity(WfiReplay *replay, FunctionCallInfo fcinfo)
 {
-	WfiCancellation cancellation = arg_cancellation(fcinfo,
-													ARG_CANCELLATION_TYPE);
 	MemoryContext old = MemoryContextSwitchTo(replay->context);
-	char	   *type = wfi_arg_id(fcinfo, ARG_TYPE, "activity_type");
-	char	   *id = wfi_arg_optional_id(fcinfo, ARG_ID, "activity_id");
+	ActivityOptions options;
 	int64		n;
 	WfiHandle  *handle;
 
-	n = wfi_replay_new_handle(replay, WFI_EV_ACTIVITY_SCHEDULED, id, type);
+	read_options(fcinfo, &options);
+	n = wfi_replay_new_handle(replay, WFI_EV_ACTIVITY_SCHEDULED, options.id,
+							  options.type);
 	handle = wfi_replay_handle(replay, n);
-	handle->cancellation = cancellation;
+	handle->cancellation = options.cancellation;
 	handle->disconnected = wfi_arg_bool(fcinfo, ARG_DISCONNECTED);
 	if (wfi_replay_live(replay))
 		replay->commands[handle->command].command =
-			schedule_command(fcinfo, handle->id, type);
+			schedule_command(fcinfo, &options, handle->id);
 	MemoryContextSwitchTo(old);
 	return n;
 }
@@ -223,13 +248,10 @@ wfi_code_local_activity(PG_FUNCTION_ARGS)
 		wfi_replay_check_cancel(replay);
 	old = MemoryContextSwitchTo(replay->context);
 	wanted.name = wfi_arg_id(fcinfo, 0, "activity_type");
-	if (wfi_replay_live(replay))
-	{
-		wanted.task_queue = wfi_arg_optional_id(fcinfo, 2, "task_queue");
-		(void) wfi_arg_payload(fcinfo, 1, "input");
-		if (!PG_ARGISNULL(1))
-			wanted.input = PG_GETARG_JSONB_P_COPY(1);
-	}
+	wanted.input = wfi_arg_payload(fcinfo, 1, "input");
+	wanted.task_queue = wfi_arg_optional_id(fcinfo, 2, "task_queue");
+	if (wanted.input != NULL && wfi_replay_live(replay))
+		wanted.input = PG_GETARG_JSONB_P_COPY(1);
 	MemoryContextSwitchTo(old);
 	result = wfi_replay_local(replay, &wanted);
 	if (result == NULL)

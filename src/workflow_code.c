@@ -86,7 +86,7 @@ call_protected(const WfiFunction *function, Jsonb *input, WfiReplay *replay)
 {
 	WfiReplay  *outer_replay = wfi_replay;
 	ErrorContextCallback *outer_callbacks = error_context_stack;
-	ErrorContextCallback callback = {outer_callbacks, add_hint, NULL};
+	ErrorContextCallback callback = {NULL, add_hint, NULL};
 	Subtransaction outer;
 	volatile Outcome outcome = {false, NULL, NULL};
 
@@ -97,12 +97,10 @@ call_protected(const WfiFunction *function, Jsonb *input, WfiReplay *replay)
 		wfi_function_check(function);
 		outcome.entered = true;
 		wfi_replay = replay;
+		/* the context of an error ends where the function begins */
+		error_context_stack = replay ? &callback : NULL;
 		if (replay != NULL)
-		{
-			error_context_stack = &callback;
-			/* until the end of the subtransaction, as for SET LOCAL */
-			XactReadOnly = true;
-		}
+			XactReadOnly = true;	/* until the end of the subtransaction */
 		outcome.result = wfi_function_call(function, input);
 		PopActiveSnapshot();
 	}
@@ -369,8 +367,8 @@ reply_failed(const WfiPolledTask *task, const Trouble *trouble)
 	wfi_store_end();
 }
 
-/* Run the code and reply. */
-static void
+/* Run the code and reply; true when that closed the run. */
+static bool
 run_and_reply(WfiReplay *replay, const WfiFunction *function)
 {
 	Trouble		trouble = {0};
@@ -393,6 +391,7 @@ run_and_reply(WfiReplay *replay, const WfiFunction *function)
 	}
 	if (trouble.cause != NULL)
 		reply_failed(replay->task, &trouble);
+	return accepted && closing != NULL;
 }
 
 void
@@ -400,6 +399,7 @@ wfi_workflow_code_run(const WfiFunction *function, const WfiPolledTask *task)
 {
 	MemoryContext old;
 	WfiReplay  *replay;
+	bool		closed;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "workflow code",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -411,8 +411,8 @@ wfi_workflow_code_run(const WfiFunction *function, const WfiPolledTask *task)
 	replay->current.started_event_id = task->token.started_event_id;
 	replay->current.started_time = task->started_time;
 	replay->history = wfi_history_open(task);
-	run_and_reply(replay, function);
-	wfi_history_close(replay->history);
+	closed = run_and_reply(replay, function);
+	wfi_history_close(replay->history, closed);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }

@@ -31,6 +31,29 @@ CREATE TEMP TABLE expected (name text, volatile "char", strict boolean, parallel
 INSERT INTO expected VALUES
 	('wf._created', 'v', false, 'u', false, 'void'),
 	('wf.shard_of', 'i', true, 's', false, 'integer'),
+	('wf_activity', 'v', false, 'u', false, 'jsonb'),
+	('wf_activity_cancel', 'v', false, 'u', false, 'boolean'),
+	('wf_activity_heartbeat', 'v', false, 'u', false, 'boolean'),
+	('wf_activity_heartbeat_details', 'v', false, 'u', false, 'jsonb'),
+	('wf_activity_info', 'v', false, 'u', false, 'jsonb'),
+	('wf_activity_start', 'v', false, 'u', false, 'bigint'),
+	('wf_await', 'v', false, 'u', false, 'jsonb'),
+	('wf_await_any', 'v', false, 'u', false, 'bigint'),
+	('wf_cancel_requested', 'v', false, 'u', false, 'boolean'),
+	('wf_cancellation_reason', 'v', false, 'u', false, 'text'),
+	('wf_local_activity', 'v', false, 'u', false, 'jsonb'),
+	('wf_now', 'v', false, 'u', false, 'timestamp with time zone'),
+	('wf_random', 'v', false, 'u', false, 'double precision'),
+	('wf_register_activity', 'v', false, 'u', false, 'void'),
+	('wf_register_workflow', 'v', false, 'u', false, 'void'),
+	('wf_signal_receive', 'v', false, 'u', false, 'jsonb'),
+	('wf_sleep', 'v', false, 'u', false, 'void'),
+	('wf_timer_cancel', 'v', false, 'u', false, 'boolean'),
+	('wf_timer_start', 'v', false, 'u', false, 'bigint'),
+	('wf_unregister_activity', 'v', false, 'u', false, 'boolean'),
+	('wf_unregister_workflow', 'v', false, 'u', false, 'boolean'),
+	('wf_uuid', 'v', false, 'u', false, 'uuid'),
+	('wf_work', 'v', false, 'u', false, 'integer'),
 	('wf_cancel', 'v', false, 'u', false, 'boolean'),
 	('wf_cancel_trigger', 'v', false, 'u', false, 'trigger'),
 	('wf_channel', 'i', true, 's', false, 'text'),
@@ -82,7 +105,7 @@ SELECT proname, count(*) FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::
 SELECT p.oid::regproc, lanname, probin, prosecdef FROM pg_proc p JOIN pg_language l ON l.oid = prolang
 	JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
 	WHERE lanname <> 'c' OR probin <> '$libdir/workflow_interrupt' OR prosecdef OR proleakproof
-	OR prosrc <> 'wfi_' || regexp_replace(proname, '^wf_|^_', '');
+	OR prosrc !~ ('^wfi_(code_)?' || regexp_replace(proname, '^wf_|^_', '') || '$');
 -- Arguments as documented.
 SELECT p.oid::regproc || '(' || pg_get_function_arguments(p.oid) || ')'
 	FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
