@@ -59,6 +59,9 @@ extern void wfi_notify_worker(const char *identity, const char *payload);
  */
 extern void wfi_wakeup_at(TimestampTz due);
 
+/* The same for changes to the registrations of functions. */
+extern void wfi_note_registrations_changed(void);
+
 /* Does a driver serve this database now?  (Else polls fire what is due.) */
 extern bool wfi_driver_running(void);
 

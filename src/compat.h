@@ -60,9 +60,15 @@ WaitEventExtensionNew(const char *wait_event_name)
 	return PG_WAIT_EXTENSION;
 }
 
+/* Nor could background workers be roles that are not to log in. */
+#define WFI_WORKER_CONNECT_FLAGS	0
+#define WFI_WORKER_NEEDS_NO_LOGIN	false
+
 #else
 
 #define WFI_HAVE_TRANSACTION_TIMEOUT
+#define WFI_WORKER_CONNECT_FLAGS	BGWORKER_BYPASS_ROLELOGINCHECK
+#define WFI_WORKER_NEEDS_NO_LOGIN	true
 
 #endif
 

@@ -28,6 +28,7 @@
 #include "compat.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "pool.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "shmem.h"
@@ -82,8 +83,6 @@ typedef struct FailureEntry
 	pg_uuid_t	run_id;			/* must be first */
 	int			pause;			/* ms */
 } FailureEntry;
-
-typedef void (*DriverStep) (void *arg);
 
 /* What firing one wake-up came to */
 typedef struct FireState
@@ -149,8 +148,8 @@ heed_clock(TimestampTz now)
  * Runs one step in a transaction of its own.  Returns false when it failed;
  * the error is then logged and the transaction aborted.
  */
-static bool
-run_step(DriverStep step, void *arg)
+bool
+wfi_driver_step(WfiDriverStep step, void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool ok = true;
@@ -185,8 +184,8 @@ run_step(DriverStep step, void *arg)
  * A transaction that only notifies need not wait for its WAL: when it is
  * lost, so are the listeners.
  */
-static void
-commit_asynchronously(void)
+void
+wfi_commit_asynchronously(void)
 {
 	(void) set_config_option("synchronous_commit", "off",
 							 PGC_USERSET, PGC_S_SESSION,
@@ -214,7 +213,7 @@ send_notices(void *arg)
 	WfiNotice  *notices = palloc(NOTICE_BATCH * sizeof(WfiNotice));
 	int			n;
 
-	commit_asynchronously();
+	wfi_commit_asynchronously();
 	while ((n = wfi_driver_take_notices(notices, NOTICE_BATCH)) > 0)
 	{
 		int			i;
@@ -229,8 +228,8 @@ send_notices(void *arg)
  * which also keeps us from standing in the way of DROP EXTENSION, or in its
  * middle.  False if it is gone or about to be: the caller does nothing then.
  */
-static bool
-lock_extension(void)
+bool
+wfi_lock_extension(void)
 {
 	Oid			extension = get_extension_oid(WFI_LIBRARY_NAME, true);
 	LOCKTAG		tag;
@@ -256,9 +255,9 @@ announce_queues(void *arg)
 {
 	AnnounceState *state = arg;
 
-	if (!lock_extension())
+	if (!wfi_lock_extension())
 		return;
-	commit_asynchronously();
+	wfi_commit_asynchronously();
 	wfi_notify_directly(true);
 	(void) wfi_renotify(state->created_before);
 	state->done = true;
@@ -270,9 +269,9 @@ announce_queues(void *arg)
 static void
 flush_heartbeats(void *arg)
 {
-	if (!lock_extension())
+	if (!wfi_lock_extension())
 		return;
-	commit_asynchronously();
+	wfi_commit_asynchronously();
 	(void) wfi_heartbeat_flush();
 }
 
@@ -299,7 +298,7 @@ fire_one(void *arg)
 	FireState  *state = arg;
 	ErrorContextCallback context;
 
-	if (!lock_extension())
+	if (!wfi_lock_extension())
 	{
 		state->next = DT_NOBEGIN;	/* as if a due one was locked */
 		return;
@@ -367,7 +366,7 @@ fire_next(FireState *state)
 	state->wakeup.due_time = DT_NOEND;
 	state->next = DT_NOEND;
 
-	if (run_step(fire_one, state))
+	if (wfi_driver_step(fire_one, state))
 	{
 		look_backoff.pause = 0;
 		if (extension_gone || state->result == WFI_FIRE_NOTHING)
@@ -381,7 +380,7 @@ fire_next(FireState *state)
 	if (state->wakeup.due_time != DT_NOEND)
 	{
 		state->until = note_failure(&state->wakeup.run_id);
-		if (run_step(defer_one, state))
+		if (wfi_driver_step(defer_one, state))
 			return true;
 	}
 
@@ -453,7 +452,7 @@ notify(void)
 	pgstat_report_activity(STATE_RUNNING, "sending notifications");
 	if (pg_atomic_read_u64(&wfi_shared->last_notify) != PG_UINT64_MAX)
 		pg_atomic_write_u64(&wfi_shared->last_notify, GetCurrentTimestamp());
-	if (run_step(send_notices, NULL))
+	if (wfi_driver_step(send_notices, NULL))
 		notify_backoff.pause = 0;
 	else
 	{
@@ -479,11 +478,11 @@ announce(bool all)
 			TimestampTzPlusMilliseconds(now, -wfi_renotify_interval);
 	last_announcement = now;
 	wfi_driver_plan(now);
-	if (wfi_notify_mode == WFI_NOTIFY_OFF)
+	if (wfi_notify_mode == WFI_NOTIFY_OFF && !wfi_pool_exists())
 		return;
 
 	pgstat_report_activity(STATE_RUNNING, "announcing unclaimed tasks");
-	if (!run_step(announce_queues, &state))
+	if (!wfi_driver_step(announce_queues, &state))
 		back_off(&look_backoff);
 	if (all && !state.done)
 		wfi_driver_set_lost();
@@ -509,7 +508,7 @@ flush(TimestampTz now)
 {
 	last_flush = now;
 	pgstat_report_activity(STATE_RUNNING, "storing heartbeats");
-	(void) run_step(flush_heartbeats, NULL);
+	(void) wfi_driver_step(flush_heartbeats, NULL);
 }
 
 /*
@@ -526,7 +525,7 @@ extension_present(void)
 
 		/* If it cannot be told, it is there until the next look. */
 		extension_gone = false;
-		(void) run_step(check_extension, &exists);
+		(void) wfi_driver_step(check_extension, &exists);
 		if (exists)
 			return true;
 		if (wfi_driver_set_absent(creations))
@@ -551,6 +550,7 @@ sleep_until_work(void)
 	next = Max(Min(wfi_driver_planned(), next_announcement()),
 			   look_backoff.end);
 	next = Min(next, next_flush());
+	next = Min(next, wfi_pool_next_service());
 	if (wfi_driver_has_notices())
 		next = Min(next, Max(window_end, notify_backoff.end));
 	if (pausing)
@@ -579,6 +579,7 @@ work(void)
 		notify();
 	if (next_flush() <= now)
 		flush(now);
+	wfi_pool_serve();
 	if (now >= look_backoff.end)
 	{
 		if (next_announcement() <= now)
@@ -635,6 +636,7 @@ wfi_driver_main(Datum main_arg)
 		proc_exit(0);
 	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
 	apply_settings();
+	wfi_pool_driver_attach();
 	wait_event_main = WaitEventExtensionNew("WorkflowInterruptDriverMain");
 	wait_event_pause = WaitEventExtensionNew("WorkflowInterruptDriverPause");
 	cycle_context = AllocSetContextCreate(TopMemoryContext, DRIVER_NAME,
@@ -654,7 +656,10 @@ wfi_driver_main(Datum main_arg)
 			proc_exit(0);
 		if ((extension_gone || wfi_driver_must_check()) &&
 			!extension_present())
+		{
+			wfi_pool_forget_crews(NIL);
 			proc_exit(0);
+		}
 
 		MemoryContextReset(cycle_context);
 		work();

@@ -39,6 +39,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
+#include "pool.h"
 #include "workflow_interrupt.h"
 
 #define TRANCHE "workflow_interrupt heartbeats"
@@ -194,6 +195,11 @@ static void
 apply(const Change *change)
 {
 	Slot	   *slot;
+
+	if (change->kind == PUT_ATTEMPT && change->attempt.cancel_requested)
+		wfi_pool_cancel(&change->attempt.key.token);
+	else if (change->kind == REMOVE_SLOT)
+		wfi_pool_end(&change->attempt.key.token);
 
 	switch (change->kind)
 	{

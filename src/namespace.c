@@ -112,6 +112,7 @@ wfi_drop_namespace(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("namespace \"%s\" holds workflow executions", name)));
 	wfi_store_unregister_all(name);
+	wfi_note_registrations_changed();
 	dropped = wfi_store_drop_namespace(name);
 	wfi_store_end();
 	PG_RETURN_BOOL(dropped);

@@ -394,6 +394,16 @@ wfi_notify_queue(WfiChannelKind kind, const char *task_queue, int32 shard)
 {
 	Assert(kind != WFI_CHANNEL_WORKER);
 	Assert(shard >= 0);
+	if (wfi_pool_exists())
+	{
+		WfiPoolNews *news = &current_level()->news.pool;
+
+		wfi_queue_set_add(&news->queues,
+						  wfi_queue_bit(kind == WFI_CHANNEL_WORKFLOW ?
+										WFI_TASK_WORKFLOW : WFI_TASK_ACTIVITY,
+										task_queue));
+		news->tasks++;
+	}
 	announce(kind, task_queue, 0, shard, task_queue);
 }
 
@@ -465,6 +475,17 @@ wfi_note_extension_dropped(void)
 }
 
 /*
+ * Tells the driver and the workers, at commit, that registrations of functions
+ * have changed.
+ */
+void
+wfi_note_registrations_changed(void)
+{
+	if (wfi_shared != NULL)
+		current_level()->news.pool.registrations = true;
+}
+
+/*
  * Forgets all marks; their memory goes with the transaction.
  */
 static void
@@ -499,6 +520,9 @@ merge_level(void)
 		parent->last = child->last;
 	}
 	parent->news.due = Min(parent->news.due, child->news.due);
+	wfi_queue_set_join(&parent->news.pool.queues, &child->news.pool.queues);
+	parent->news.pool.tasks += child->news.pool.tasks;
+	parent->news.pool.registrations |= child->news.pool.registrations;
 	parent->news.created |= child->news.created;
 	parent->news.dropped |= child->news.dropped;
 	parent->news.databases |= child->news.databases;
@@ -591,6 +615,7 @@ end_transaction(XactEvent event, void *arg)
 			{
 				Assert(marks->upper == NULL);
 				wfi_shmem_publish(&marks->news);
+				wfi_pool_publish(&marks->news.pool);
 			}
 			forget_marks();
 			break;

@@ -80,15 +80,16 @@ claim_task(const WfiTask *task, const WfiPoll *poll, WfiReceiveTask receive,
 
 /*
  * Claim tasks and start them, each in memory of its own, as histories can be
- * large; how many.  Tasks whose runs are locked stay in the queue.
+ * large; how many.  Tasks whose runs are locked stay in the queue; *busy says
+ * whether there were any.
  */
 int
-wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive, void *arg)
+wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive, void *arg,
+			   bool *busy)
 {
 	MemoryContext context = poll->context;
 	int32		started = 0;
 	int32		stale = 0;
-	bool		busy = false;
 	WfiWalk    *queue;
 	WfiTask		task;
 
@@ -96,6 +97,7 @@ wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive, void *arg)
 		context = AllocSetContextCreate(CurrentMemoryContext, "task",
 										ALLOCSET_DEFAULT_SIZES);
 
+	*busy = false;
 	queue = wfi_store_open_queue(poll);
 	while (started < poll->most && stale < MAX_TASKS &&
 		   wfi_store_next_task(queue, &task))
@@ -104,7 +106,7 @@ wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive, void *arg)
 		WfiClaim	claim = claim_task(&task, poll, receive, arg);
 
 		if (claim == WFI_CLAIM_BUSY)
-			busy = true;
+			*busy = true;
 		else
 			wfi_store_delete_task(&task);
 		started += claim == WFI_CLAIM_STARTED;
@@ -113,7 +115,7 @@ wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive, void *arg)
 		if (poll->context == NULL)
 			MemoryContextReset(context);
 	}
-	wfi_store_close_queue(queue, busy);
+	wfi_store_close_queue(queue, *busy);
 	return started;
 }
 
@@ -124,6 +126,7 @@ wfi_poll(FunctionCallInfo fcinfo, char kind, WfiReceiveTask receive)
 	const char *function = kind == WFI_TASK_WORKFLOW ?
 	"wf_poll_workflow_task()" : "wf_poll_activity_task()";
 	WfiPoll		poll = {0};
+	bool		busy;
 
 	InitMaterializedSRF(fcinfo, 0);
 	PreventCommandIfReadOnly(function);
@@ -136,7 +139,7 @@ wfi_poll(FunctionCallInfo fcinfo, char kind, WfiReceiveTask receive)
 	poll.most = wfi_arg_count(fcinfo, 1, "max_tasks", MAX_TASKS);
 	poll.namespace = wfi_arg_namespace(fcinfo, 2);
 	poll.identity = wfi_arg_identity(fcinfo, 3);
-	if (wfi_poll_tasks(&poll, receive, fcinfo->resultinfo) == 0)
+	if (wfi_poll_tasks(&poll, receive, fcinfo->resultinfo, &busy) == 0)
 		wfi_check_namespace(poll.namespace);
 	wfi_store_end();
 }

@@ -280,6 +280,7 @@ register_function(FunctionCallInfo fcinfo, char kind, const char *caller)
 		check_registrant(known, user);
 	}
 	wfi_store_end();
+	wfi_note_registrations_changed();
 }
 
 /* wf_unregister_...(name, task_queue, namespace) */
@@ -298,6 +299,7 @@ unregister_function(FunctionCallInfo fcinfo, char kind, const char *caller)
 	{
 		check_registrant(known, user);
 		wfi_store_unregister(known);
+		wfi_note_registrations_changed();
 	}
 	else
 		wfi_check_namespace(namespace);

@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "pool.h"
 #include "workflow_interrupt.h"
 
 char	   *wfi_setting_namespace;
@@ -40,6 +41,9 @@ bool		wfi_enabled;
 bool		wfi_direct_access;
 int			wfi_workflow_cache_size;
 int			wfi_max_heartbeat_slots = 4096;
+int			wfi_max_workers;
+int			wfi_max_workers_per_role;
+int			wfi_worker_idle_timeout;
 
 static const struct config_enum_entry notify_modes[] = {
 	{"deferred", WFI_NOTIFY_DEFERRED, false},
@@ -164,6 +168,27 @@ wfi_settings_init(void)
 							 true,
 							 PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("workflow_interrupt.max_workers",
+							"Sets how many background workers may run SQL workflows and activities.",
+							"They count in max_worker_processes; 0 turns them off.",
+							&wfi_max_workers,
+							8, 0, WFI_POOL_SIZE,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("workflow_interrupt.max_workers_per_role",
+							"Sets how many of them may run functions of one role in one database.",
+							"From 2 on, the last one takes no function that another one is running.",
+							&wfi_max_workers_per_role,
+							4, 1, WFI_POOL_SIZE,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("workflow_interrupt.worker_idle_timeout",
+							"Sets after which time without a task such a worker ends.",
+							NULL,
+							&wfi_worker_idle_timeout,
+							60000, 1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
 	if (process_shared_preload_libraries_in_progress)
 		DefineCustomIntVariable("workflow_interrupt.max_heartbeat_slots",
 								"Sets how many running activities can heartbeat in shared memory.",

@@ -337,6 +337,39 @@ wfi_shmem_publish(const WfiNews *news)
 }
 
 /*
+ * Makes sure that the driver of a database looks around.
+ */
+void
+wfi_poke_driver(Oid dboid)
+{
+	WfiDatabase *database;
+	Latch	   *latch = NULL;
+
+	LWLockAcquire(wfi_shared->lock, LW_SHARED);
+	database = wfi_find_database(dboid, false);
+	if (database != NULL)
+		latch = database->latch;
+	LWLockRelease(wfi_shared->lock);
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+/*
+ * Makes sure that all drivers look around.
+ */
+void
+wfi_poke_drivers(void)
+{
+	LWLockAcquire(wfi_shared->lock, LW_SHARED);
+	for (int i = 0; i < WFI_MAX_DATABASES; i++)
+	{
+		if (wfi_shared->databases[i].latch != NULL)
+			SetLatch(wfi_shared->databases[i].latch);
+	}
+	LWLockRelease(wfi_shared->lock);
+}
+
+/*
  * Makes sure that the launcher looks around.
  */
 static void
@@ -407,6 +440,7 @@ wfi_hold_database(Oid dboid)
 
 	if (latch != NULL)
 		SetLatch(latch);
+	wfi_pool_expel(dboid);
 }
 
 /*
@@ -426,15 +460,35 @@ wfi_release_database(Oid dboid)
 }
 
 /*
- * Waits until no driver is connected to a database that is held, for up to
- * five seconds; one that does not leave by itself is terminated after two.
+ * The processes of ours that are connected to a database, or will be: the
+ * driver and the workers.
+ */
+static int
+attached_processes(Oid dboid, int *pids)
+{
+	WfiDatabase *database;
+	int			n = 0;
+
+	LWLockAcquire(wfi_shared->lock, LW_SHARED);
+	database = wfi_find_database(dboid, false);
+	if (database != NULL && database->pid != 0)
+		pids[n++] = database->pid;
+	LWLockRelease(wfi_shared->lock);
+	return n + wfi_pool_pids(dboid, pids + n);
+}
+
+/*
+ * Waits until none of our processes is connected to a database that is held,
+ * for up to five seconds; those that do not leave by themselves are terminated
+ * after two.
  */
 void
 wfi_await_driver_exit(Oid dboid)
 {
 	TimestampTz start = GetCurrentTimestamp();
 	static uint32 wait_event = 0;
-	int			pid = 0;
+	int			known[WFI_POOL_SIZE + 1];
+	int			nknown = 0;
 	bool		terminated = false;
 
 	if (wait_event == 0)
@@ -443,27 +497,25 @@ wfi_await_driver_exit(Oid dboid)
 	for (;;)
 	{
 		TimestampTz now = GetCurrentTimestamp();
-		WfiDatabase *database;
-		int			attached = 0;
+		int			pids[WFI_POOL_SIZE + 1];
+		int			attached = attached_processes(dboid, pids);
+		bool		gone = attached == 0;
 
-		LWLockAcquire(wfi_shared->lock, LW_SHARED);
-		database = wfi_find_database(dboid, false);
-		if (database != NULL)
-			attached = database->pid;
-		LWLockRelease(wfi_shared->lock);
-
-		if (attached != 0)
-			pid = attached;
-
-		/* Having detached, it is still a backend of the database for a bit. */
-		if (attached == 0 && (pid == 0 || BackendPidGetProc(pid) == NULL))
+		/* Having detached, they are still backends of the database for a bit. */
+		for (int i = 0; i < nknown && gone; i++)
+			gone = BackendPidGetProc(known[i]) == NULL;
+		if (gone || TimestampDifferenceExceeds(start, now, EXIT_WAIT_MS))
 			return;
-		if (TimestampDifferenceExceeds(start, now, EXIT_WAIT_MS))
-			return;
-		if (attached != 0 && !terminated &&
+		if (attached > 0)
+		{
+			memcpy(known, pids, attached * sizeof(int));
+			nknown = attached;
+		}
+		if (attached > 0 && !terminated &&
 			TimestampDifferenceExceeds(start, now, EXIT_POLITE_MS))
 		{
-			(void) kill(attached, SIGTERM);
+			for (int i = 0; i < attached; i++)
+				(void) kill(pids[i], SIGTERM);
 			terminated = true;
 		}
 

@@ -3,19 +3,21 @@
  *	  Shared state of the background parts: which databases have a driver,
  *	  and what those drivers have been asked to announce.
  *
- * Only shmem.c, notify.c, launcher.c, driver.c and database_hook.c include
- * this; the engine knows background.h alone.
+ * Only the background parts include this; the engine knows background.h
+ * alone.
  */
 #ifndef WFI_SHMEM_H
 #define WFI_SHMEM_H
 
 #include "datatype/timestamp.h"
 #include "lib/ilist.h"
+#include "pool.h"
 #include "port/atomics.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 
 #define WFI_LIBRARY_NAME	"workflow_interrupt"
+#define WFI_WORKER_NAME		"workflow_interrupt worker"
 
 /* Databases known at a time; those beyond are not served. */
 #define WFI_MAX_DATABASES	1024
@@ -50,6 +52,7 @@ typedef struct WfiNotice
 /* What a committed transaction has to tell. */
 typedef struct WfiNews
 {
+	WfiPoolNews pool;			/* for the pool's workers */
 	WfiNotice  *notices;		/* linked by next */
 	TimestampTz due;			/* earliest wake-up; DT_NOEND: none */
 	bool		created;		/* the extension was created here */
@@ -135,6 +138,16 @@ extern void wfi_driver_set_lost(void);
 extern TimestampTz wfi_driver_planned(void);
 extern void wfi_driver_begin_look(void);
 extern void wfi_driver_plan(TimestampTz due);
+
+extern void wfi_poke_driver(Oid dboid);
+extern void wfi_poke_drivers(void);
+
+/* In driver.c, for what it does in other files */
+typedef void (*WfiDriverStep) (void *arg);
+
+extern bool wfi_driver_step(WfiDriverStep step, void *arg);
+extern bool wfi_lock_extension(void);
+extern void wfi_commit_asynchronously(void);
 
 /* In notify.c */
 extern void wfi_send_notice(const WfiNotice *notice);

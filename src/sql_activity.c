@@ -15,12 +15,15 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
-#include "sql_code.h"
+#include "pool.h"
 
 PG_FUNCTION_INFO_V1(wfi_activity_heartbeat);
 PG_FUNCTION_INFO_V1(wfi_activity_heartbeat_details);
@@ -36,9 +39,37 @@ typedef struct Attempt
 	bool		reported;		/* that was in this attempt */
 	bool		cancel_requested;
 	bool		cancel_raised;
+	bool		in_worker;		/* and not within somebody's transaction */
 } Attempt;
 
 static Attempt *attempt = NULL;
+static volatile sig_atomic_t interrupts_welcome = false;
+
+/*
+ * SIGINT in a worker.  It counts while an activity's function runs that has
+ * not been told of a cancel yet.
+ */
+void
+wfi_activity_interrupt(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	if (interrupts_welcome)
+	{
+		InterruptPending = true;
+		QueryCancelPending = true;
+	}
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+/* From now on an activity's code is not interrupted any more. */
+static void
+refuse_interrupts(void)
+{
+	interrupts_welcome = false;
+	QueryCancelPending = false;
+}
 
 static Attempt *
 current_attempt(void)
@@ -74,6 +105,8 @@ wfi_activity_heartbeat(PG_FUNCTION_ARGS)
 	if (this->cancel_requested && !this->cancel_raised)
 	{
 		this->cancel_raised = true;
+		if (this->in_worker)
+			refuse_interrupts();
 		ereport(ERROR,
 				(errcode(WFI_ERRCODE_CANCELED),
 				 errmsg("%s", cancel_message)));
@@ -124,6 +157,25 @@ wfi_activity_info(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Error context callback around an activity's function: an interrupt because
+ * of a cancel becomes WF001 before any handler sees it.
+ */
+static void
+turn_into_cancel(void *arg)
+{
+	Attempt    *this = arg;
+
+	if (geterrcode() != ERRCODE_QUERY_CANCELED || !interrupts_welcome ||
+		!wfi_worker_cancel_requested())
+		return;
+	refuse_interrupts();
+	this->cancel_requested = true;
+	this->cancel_raised = true;
+	errcode(WFI_ERRCODE_CANCELED);
+	errmsg("%s", cancel_message);
+}
+
+/*
  * Run an activity's function, and reply what it returned, in the current
  * transaction or subtransaction.
  */
@@ -131,14 +183,22 @@ static void
 call_and_reply(const WfiFunction *function, Attempt *this)
 {
 	const WfiPolledTask *task = this->task;
-	Jsonb	   *result = wfi_function_call(function, task->input);
+	ErrorContextCallback callback;
+	Jsonb	   *result;
+
+	callback.callback = turn_into_cancel;
+	callback.arg = this;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	result = wfi_function_call(function, task->input);
+	error_context_stack = callback.previous;
 
 	/* now that it is done, a cancel comes too late */
-	HOLD_CANCEL_INTERRUPTS();
+	if (this->in_worker)
+		refuse_interrupts();
 	wfi_store_begin("wf_work()", true);
 	wfi_activity_reply(&task->token, result, task->identity);
 	wfi_store_end();
-	RESUME_CANCEL_INTERRUPTS();
 }
 
 /* A text as a JSON string, or NULL. */
@@ -230,4 +290,64 @@ wfi_activity_run_within(const WfiFunction *function,
 		reply_error(&this, error);
 	}
 	PG_END_TRY();
+}
+
+/* Reply that an attempt ended with an error, in a transaction of its own. */
+static void
+reply_error_in_worker(const Attempt *this, const ErrorData *error)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		wfi_begin_task_transaction();
+		reply_error(this, error);
+		wfi_commit_task_transaction();
+	}
+	PG_CATCH();
+	{
+		int			code = geterrcode();
+
+		/* that the attempt is over is nothing unusual */
+		wfi_abort_task_transaction(context,
+								   code != WFI_ERRCODE_TASK_NOT_FOUND &&
+								   code != WFI_ERRCODE_COMPLETED);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Run an activity in a worker: what its function does and that it is done is
+ * one transaction.  The current memory context lives as long as the task.
+ */
+void
+wfi_activity_run(const WfiFunction *function, const WfiPolledTask *task)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorData  *error = NULL;
+	Attempt		this;
+
+	begin_attempt(&this, task);
+	this.in_worker = true;
+	PG_TRY();
+	{
+		wfi_begin_task_transaction();
+		interrupts_welcome = true;
+		if (wfi_worker_cancel_requested() && wfi_worker_interruptible())
+			QueryCancelPending = InterruptPending = true;	/* it came early */
+		call_and_reply(function, &this);
+		wfi_commit_task_transaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		wfi_abort_task_transaction(context, false);
+	}
+	PG_END_TRY();
+	refuse_interrupts();
+	this.cancel_requested |= wfi_worker_cancel_requested();
+	attempt = this.outer;
+	if (error != NULL)
+		reply_error_in_worker(&this, error);
 }

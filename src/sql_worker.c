@@ -1,166 +1,484 @@
 /*
  * sql_worker.c
- *	  Workers that run SQL functions for tasks.
+ *	  The background worker that runs SQL functions for tasks.
+ *
+ * It is connected as the role that registered the functions, and has exactly
+ * that role's rights.  It looks for one task at a time: claims it in a short
+ * transaction, and runs it in another.  The claim need not wait for the disk:
+ * when it is lost, so is everything that came of it, and the task is in its
+ * queue again.  A worker that dies leaves a task that times out.
+ *
+ * It ends
+ *
+ *	 with code 0   when it has been idle for long, when it is told to leave,
+ *				   when its role has lost its functions or its rights, or when
+ *				   somebody else has ended the attempt that it ran;
+ *	 with code 1   when told to by SIGTERM, or when its task takes longer than
+ *				   it may.
+ *
+ * The server never starts it again by itself; the driver does.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
+#include "background.h"
+#include "catalog/namespace.h"
 #include "miscadmin.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
+#include "pgstat.h"
+#include "pool.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "shmem.h"
+#include "storage/ipc.h"
+#include "storage/lock.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timeout.h"
 
-#include "sql_code.h"
+/* Pause when the runs of all tasks are locked, doubled each time */
+#define MIN_BUSY_MS		1
+#define MAX_BUSY_MS		100
 
-PG_FUNCTION_INFO_V1(wfi_work);
+/* Pause after an error, doubled each time, and when to give up */
+#define MIN_PAUSE_MS	100
+#define MAX_ERRORS		6
 
-/* How many overdue runs wf_work() looks after when there is no driver */
-#define TICK_ITEMS 16
+/* An activity's time limit is the driver's business first. */
+#define GRACE_USECS		USECS_PER_SEC
 
-/* The types among some functions that are of a kind, on a queue: text[]. */
-static ArrayType *
-types_of(List *functions, const WfiPoll *poll)
+pg_noreturn PGDLLEXPORT void wfi_worker_main(Datum main_arg);
+
+/* A queue that the role has functions for */
+typedef struct Queue
 {
-	Datum	   *types = palloc((list_length(functions) + 1) * sizeof(Datum));
-	int			n = 0;
-	ListCell   *lc;
+	WfiPoll		poll;
+	int			bit;
+} Queue;
 
-	foreach(lc, functions)
-	{
-		const WfiFunction *function = lfirst(lc);
+static MemoryContext registry_context = NULL;	/* of these: */
+static List *functions = NIL;	/* WfiFunction: the role's */
+static Queue *queues = NULL;
+static int	nqueues = 0;
+static uint32 known_registrations;
 
-		if (function->kind == poll->kind &&
-			strcmp(function->namespace, poll->namespace) == 0 &&
-			strcmp(function->task_queue, poll->task_queue) == 0)
-			types[n++] = CStringGetTextDatum(function->name);
-	}
-	if (n == 0)
-		return NULL;
-	return construct_array(types, n, TEXTOID, -1, false, TYPALIGN_INT);
+static MemoryContext task_context = NULL;	/* of one task */
+static char *identity;
+static Oid	role;
+static int	next_queue = 0;
+static int	errors = 0;			/* in a row */
+static int	busy_pause = 0;		/* ms; 0: no run was locked */
+static bool role_changed = true;	/* perhaps, or what it may do */
+static TimeoutId limit_timeout;
+
+/* Begin a transaction; the memory context stays. */
+void
+wfi_begin_task_transaction(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
 }
 
-/* The function among some that a task is for. */
-static const WfiFunction *
-function_for(List *functions, const WfiPoll *poll, const WfiPolledTask *task)
+void
+wfi_commit_task_transaction(void)
 {
-	const char *type = task->activity ? task->activity->activity_type :
-	task->workflow_type;
+	MemoryContext context = CurrentMemoryContext;
+
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+}
+
+/* After an error: it is logged, unless it is of no interest. */
+void
+wfi_abort_task_transaction(MemoryContext context, bool log)
+{
+	HOLD_INTERRUPTS();
+	MemoryContextSwitchTo(context);
+	if (log)
+		EmitErrorReport();
+	AbortOutOfAnyTransaction();
+	FlushErrorState();
+	MemoryContextSwitchTo(context);
+	RESUME_INTERRUPTS();
+}
+
+/* Note the queues of the functions there are. */
+static void
+set_queues(void)
+{
 	ListCell   *lc;
 
+	nqueues = 0;
+	queues = palloc0((list_length(functions) + 1) * sizeof(Queue));
 	foreach(lc, functions)
 	{
 		const WfiFunction *function = lfirst(lc);
+		bool		known = false;
+		Queue	   *queue;
 
-		if (function->kind == poll->kind &&
-			strcmp(function->name, type) == 0 &&
-			strcmp(function->namespace, poll->namespace) == 0 &&
-			strcmp(function->task_queue, poll->task_queue) == 0)
-			return function;
+		for (int i = 0; i < nqueues; i++)
+			known |= queues[i].poll.kind == function->kind &&
+				strcmp(queues[i].poll.namespace, function->namespace) == 0 &&
+				strcmp(queues[i].poll.task_queue, function->task_queue) == 0;
+		if (known)
+			continue;
+		queue = &queues[nqueues++];
+		queue->poll.kind = function->kind;
+		queue->poll.namespace = function->namespace;
+		queue->poll.task_queue = function->task_queue;
+		queue->poll.identity = identity;
+		queue->poll.most = 1;
+		queue->poll.context = task_context;
+		queue->bit = wfi_queue_bit(function->kind, function->task_queue);
 	}
-	elog(ERROR, "a task of type \"%s\" was not asked for", type);
-	return NULL;				/* keep compiler quiet */
+}
+
+/* Have the registrations as they are now; in a transaction. */
+static void
+reload_registrations(void)
+{
+	uint32		registrations = wfi_pool_registrations();
+	MemoryContext old;
+
+	nqueues = 0;
+	functions = NIL;
+	MemoryContextReset(registry_context);
+	old = MemoryContextSwitchTo(registry_context);
+	functions = wfi_own_functions();
+	set_queues();
+	MemoryContextSwitchTo(old);
+	known_registrations = registrations;
+}
+
+/* What a poll has received */
+typedef struct Taken
+{
+	WfiPolledTask *task;
+	const WfiFunction *function;
+	const WfiPoll *poll;
+	bool		busy;			/* there may be one later: its run is locked */
+} Taken;
+
+/* May a cancel interrupt what the activity runs? */
+static bool
+is_interruptible(const WfiFunction *function, const WfiPolledTask *task)
+{
+	JsonbValue *value = NULL;
+
+	if (task->header != NULL && wfi_is_object(task->header))
+		value = wfi_get(task->header, WFI_HEADER_INTERRUPTIBLE);
+	if (value == NULL)
+		value = wfi_get(function->options, WFI_HEADER_INTERRUPTIBLE);
+	return value == NULL || value->type != jbvBool || value->val.boolean;
 }
 
 /* Receive the one task of a poll. */
 static void
 take_task(WfiPolledTask *task, void *arg)
 {
-	*(WfiPolledTask **) arg = task;
+	Taken	   *taken = arg;
+
+	taken->function = wfi_function_for(functions, taken->poll, task);
+	wfi_worker_took(wfi_function_hash(taken->function),
+					task->activity != NULL ? &task->token.hash : NULL,
+					task->activity != NULL &&
+					is_interruptible(taken->function, task));
+	taken->task = task;
 }
 
 /*
- * Run one task of a queue that there is a function for, if there is any, in
- * the current transaction and memory context.
+ * Claim a task of a queue, if there is one, in a transaction.  May raise an
+ * error.
  */
-static bool
-work_within(WfiPoll *poll, List *functions)
+static void
+claim_task(const Queue *queue, const WfiLook *look, Taken *taken)
 {
-	WfiPolledTask *task = NULL;
-	const WfiFunction *function;
+	WfiPoll		poll = queue->poll;
 
-	poll->types = types_of(functions, poll);
-	if (poll->types == NULL)
-		return false;
-	poll->context = CurrentMemoryContext;
-	wfi_store_begin("wf_work()", true);
-	(void) wfi_poll_tasks(poll, take_task, &task);
-	wfi_store_end();
-	if (task == NULL)
-		return false;
-
-	function = function_for(functions, poll, task);
-	if (poll->kind == WFI_TASK_WORKFLOW)
-		wfi_workflow_code_run(function, task);
-	else
-		wfi_activity_run_within(function, task);
-	return true;
-}
-
-/* The functions of the current user, in the current memory context. */
-static List *
-own_functions(void)
-{
-	MemoryContext context = CurrentMemoryContext;
-	Oid			user = GetUserId();
-	MemoryContext old;
-	List	   *functions;
-
-	wfi_store_begin("wf_work()", true);
-	old = MemoryContextSwitchTo(context);
-	functions = wfi_functions_of(user);
-	MemoryContextSwitchTo(old);
-	wfi_store_end();
-	return functions;
-}
-
-/* wf_work(task_queue, max_tasks, namespace) */
-Datum
-wfi_work(PG_FUNCTION_ARGS)
-{
-	WfiPoll		poll = {0};
-	int32		most;
-	int32		done = 0;
-	MemoryContext old = CurrentMemoryContext;
-	MemoryContext context;
-
-	PreventCommandIfReadOnly("wf_work()");
-	poll.task_queue = wfi_arg_id(fcinfo, 0, "task_queue");
-	most = wfi_arg_count(fcinfo, 1, "max_tasks", PG_INT32_MAX);
-	poll.namespace = wfi_arg_namespace(fcinfo, 2);
-	poll.identity = GetUserNameFromId(GetSessionUserId(), false);
-	poll.most = 1;
-	if (wfi_enabled && !wfi_driver_running())
-		wfi_fire_due(TICK_ITEMS);
-
-	context = AllocSetContextCreate(old, "task", ALLOCSET_DEFAULT_SIZES);
-	while (done < most)
-	{
-		List	   *functions;
-		bool		worked;
-
-		CHECK_FOR_INTERRUPTS();
-		MemoryContextSwitchTo(context);
-		functions = own_functions();
-		poll.kind = WFI_TASK_WORKFLOW;
-		worked = work_within(&poll, functions);
-		if (!worked)
-		{
-			poll.kind = WFI_TASK_ACTIVITY;
-			worked = work_within(&poll, functions);
-		}
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(context);
-		if (!worked)
-			break;
-		done++;
-	}
-	MemoryContextDelete(context);
-	if (done == 0)
+	taken->task = NULL;
+	taken->poll = &poll;
+	wfi_begin_task_transaction();
+	wfi_commit_asynchronously();
+	ResetTempTableNamespace();
+	poll.types = wfi_types_of(functions, &poll, look);
+	if (poll.types != NULL && !role_changed)
 	{
 		wfi_store_begin("wf_work()", true);
-		wfi_check_namespace(poll.namespace);
+		(void) wfi_poll_tasks(&poll, take_task, taken, &taken->busy);
 		wfi_store_end();
 	}
-	PG_RETURN_INT32(done);
+	wfi_commit_task_transaction();
+}
+
+/*
+ * Leave nothing of a task's behind for the next one: settings, another role,
+ * advisory locks (temporary tables go with the next claim).
+ */
+static void
+reset_session(void)
+{
+	if (OidIsValid(GetCurrentRoleId()))
+		SetConfigOption("role", "none", PGC_SUSET, PGC_S_SESSION);
+	ResetAllOptions();
+	LockReleaseAll(USER_LOCKMETHOD, true);
+}
+
+/* Run a workflow task in a transaction. */
+static void
+run_workflow_task(const Taken *taken)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		wfi_begin_task_transaction();
+		wfi_workflow_code_run(taken->function, taken->task);
+		wfi_commit_task_transaction();
+	}
+	PG_CATCH();
+	{
+		/* that it is over, or its run closed, is nothing unusual */
+		wfi_abort_task_transaction(context,
+								   geterrcode() != WFI_ERRCODE_TASK_NOT_FOUND);
+	}
+	PG_END_TRY();
+}
+
+/* A task takes too long: end, at the next opportunity and without a say. */
+static void
+time_is_up(void)
+{
+	InterruptPending = true;
+	ProcDiePending = true;
+	SetLatch(MyLatch);
+}
+
+/* Run a task that was claimed. */
+static void
+run_task(const Taken *taken)
+{
+	const WfiPolledTask *task = taken->task;
+
+	pgstat_report_activity(STATE_RUNNING, taken->function->name);
+	if (task->time_limit != 0)
+		enable_timeout_at(limit_timeout,
+						  task->started_time + task->time_limit +
+						  (task->activity != NULL ? GRACE_USECS : 0));
+	if (task->activity != NULL)
+		wfi_activity_run(taken->function, task);
+	else
+		run_workflow_task(taken);
+	disable_timeout(limit_timeout, false);
+	if (!wfi_worker_done())
+		proc_exit(0);
+	reset_session();
+}
+
+/* After an error that is not a task's: pause, and in the end give up. */
+static void
+pause_after_error(void)
+{
+	if (++errors >= MAX_ERRORS)
+		proc_exit(1);
+	(void) WaitLatch(MyLatch,
+					 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 MIN_PAUSE_MS << errors, PG_WAIT_EXTENSION);
+}
+
+/* Tasks are there, but their runs are locked: try again soon. */
+static void
+pause_for_busy(void)
+{
+	busy_pause = Min(Max(busy_pause * 2, MIN_BUSY_MS), MAX_BUSY_MS);
+	(void) WaitLatch(MyLatch,
+					 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 busy_pause, PG_WAIT_EXTENSION);
+}
+
+/*
+ * Look into the queues that may have tasks, and run the first that is found;
+ * false when there is none.
+ */
+static bool
+look_for_task(void)
+{
+	WfiLook		look;
+	bool		busy = false;
+
+	wfi_worker_begin_look(&look);
+	for (int i = 0; i < nqueues; i++)
+	{
+		const Queue *queue = &queues[(next_queue + i) % nqueues];
+		volatile bool failed = false;
+		Taken		taken = {0};
+
+		if (!wfi_queue_set_has(&look.queues, queue->bit))
+			continue;
+		wfi_worker_begin_queue(queue->bit);
+		PG_TRY();
+		{
+			claim_task(queue, &look, &taken);
+		}
+		PG_CATCH();
+		{
+			wfi_abort_task_transaction(task_context, true);
+			failed = true;
+		}
+		PG_END_TRY();
+		wfi_worker_end_queue(queue->bit,
+							 failed || role_changed || taken.busy ||
+							 taken.task != NULL, &look);
+		busy |= taken.busy;
+		if (failed)
+		{
+			(void) wfi_worker_done();
+			pause_after_error();
+			return true;
+		}
+		errors = 0;
+		if (taken.task != NULL)
+		{
+			next_queue = (next_queue + i + 1) % nqueues;
+			busy_pause = 0;
+			run_task(&taken);
+			return true;
+		}
+	}
+	if (busy)
+		pause_for_busy();
+	else
+		busy_pause = 0;
+	return busy;
+}
+
+/* Invalidation callback: some role or database has changed. */
+static void
+note_role_change(Datum arg, int cacheid, uint32 hashvalue)
+{
+	role_changed = true;
+}
+
+/*
+ * Have the registrations as they are now.  False when there are none of this
+ * role any more, or it may not connect any more.
+ */
+static bool
+is_useful(void)
+{
+	volatile bool useful = false;
+
+	if (!role_changed && wfi_pool_registrations() == known_registrations)
+		return true;
+	role_changed = false;
+	PG_TRY();
+	{
+		int			sqlstate;
+
+		wfi_begin_task_transaction();
+		if (wfi_extension_exists() && wfi_role_problem(role, &sqlstate) == NULL)
+		{
+			reload_registrations();
+			useful = functions != NIL;
+		}
+		wfi_commit_task_transaction();
+	}
+	PG_CATCH();
+	{
+		wfi_abort_task_transaction(task_context, true);
+	}
+	PG_END_TRY();
+	return useful;
+}
+
+/* Sleep until there may be something to do; end when that takes too long. */
+static void
+rest(void)
+{
+	int			events;
+
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	events = WaitLatch(MyLatch,
+					   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					   wfi_worker_idle_timeout, PG_WAIT_EXTENSION);
+	if ((events & WL_TIMEOUT) && wfi_worker_retire())
+		proc_exit(0);
+}
+
+/*
+ * Settings of the worker's own, whatever is set for its role: no time-out but
+ * the tasks' own, and claiming tasks must be possible.
+ */
+static void
+apply_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"application_name", WFI_WORKER_NAME},
+		{"statement_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+#ifdef WFI_HAVE_TRANSACTION_TIMEOUT
+		{"transaction_timeout", "0"},
+#endif
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+	};
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1],
+						PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/* Main function of a worker; what it is to be is in bgw_extra. */
+void
+wfi_worker_main(Datum main_arg)
+{
+	WfiWorkerStart start;
+
+	memcpy(&start, MyBgworkerEntry->bgw_extra, sizeof(start));
+	role = start.role;
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGINT, wfi_activity_interrupt);
+	BackgroundWorkerUnblockSignals();
+
+	if (!wfi_worker_attach(&start))
+		proc_exit(0);
+	BackgroundWorkerInitializeConnectionByOid(start.dboid, role,
+											  WFI_WORKER_CONNECT_FLAGS);
+	apply_settings();
+	CacheRegisterSyscacheCallback(AUTHOID, note_role_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(DATABASEOID, note_role_change, (Datum) 0);
+	limit_timeout = RegisterTimeout(USER_TIMEOUT, time_is_up);
+	identity = MemoryContextStrdup(TopMemoryContext,
+								   psprintf("%s worker %d",
+											WFI_LIBRARY_NAME, MyProcPid));
+	registry_context = AllocSetContextCreate(TopMemoryContext,
+											 "registrations",
+											 ALLOCSET_DEFAULT_SIZES);
+	task_context = AllocSetContextCreate(TopMemoryContext, "task",
+										 ALLOCSET_DEFAULT_SIZES);
+	wfi_worker_connected();
+
+	for (;;)
+	{
+		ResetLatch(MyLatch);
+		wfi_serve_signals();
+		MemoryContextReset(task_context);
+		MemoryContextSwitchTo(task_context);
+		if (!wfi_enabled || wfi_worker_must_leave() || !is_useful())
+			proc_exit(0);
+		if (!look_for_task() && wfi_worker_rest())
+			rest();
+		else
+			pgstat_report_stat(false);
+	}
 }

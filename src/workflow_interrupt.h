@@ -564,7 +564,7 @@ typedef struct WfiPolledTask
 typedef void (*WfiReceiveTask) (WfiPolledTask *task, void *arg);
 
 extern int	wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive,
-						   void *arg);
+						   void *arg, bool *busy);
 extern void wfi_poll(FunctionCallInfo fcinfo, char kind,
 					 WfiReceiveTask receive);
 extern void wfi_task_reply(const WfiToken *token, const Jsonb *commands,

@@ -1,0 +1,600 @@
+/*
+ * pool.c
+ *	  Shared state of the pool of workers, see pool.h.
+ *
+ * Everything is guarded by wfi_pool->lock, which is held for a walk over a few
+ * hundred entries at most, never while anything can throw or wait.  It may be
+ * taken while the lock of the heartbeat slots is held, not the other way
+ * round.  What is read without it (how many crews there are, whether the
+ * registrations have changed) may be out of date anyway.
+ *
+ * Marks and the number of ready tasks are hints, like notifications.  The
+ * driver marks queues again whose tasks nobody has taken for a while.
+ *
+ * No slot is given away that would leave nothing to others: a role has a
+ * limit of its own, and of a role's workers the last one takes no function
+ * that another one is running.  So a function that never ends keeps itself
+ * waiting, but nobody else.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "pool.h"
+#include "shmem.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+
+#define TRANCHE "workflow_interrupt pool"
+
+/* Pause after a worker could not start, doubled each time */
+#define MIN_PAUSE_MS	1000
+#define MAX_PAUSE_MS	60000
+
+WfiPool    *wfi_pool = NULL;
+WfiWorker  *wfi_this_worker = NULL;
+
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+static void
+shmem_request(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(WfiPool)));
+	RequestNamedLWLockTranche(TRANCHE, 1);
+}
+
+static void
+shmem_startup(void)
+{
+	bool		found;
+
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	wfi_pool = ShmemInitStruct(TRANCHE, sizeof(WfiPool), &found);
+	if (!found)
+	{
+		memset(pool, 0, sizeof(WfiPool));
+		wfi_pool->lock = &(GetNamedLWLockTranche(TRANCHE))->lock;
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* Arrange for the shared state; from _PG_init, when the library is preloaded. */
+void
+wfi_pool_init(void)
+{
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = shmem_request;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = shmem_startup;
+}
+
+/* The place of a task queue in sets. */
+int
+wfi_queue_bit(char kind, const char *task_queue)
+{
+	uint64		hash = hash_bytes_extended((const unsigned char *) task_queue,
+										   strlen(task_queue), kind);
+
+	return (int) (hash % WFI_QUEUE_BITS);
+}
+
+void
+wfi_queue_set_add(WfiQueueSet *set, int bit)
+{
+	set->words[bit / 64] |= UINT64CONST(1) << (bit % 64);
+}
+
+void
+wfi_queue_set_remove(WfiQueueSet *set, int bit)
+{
+	set->words[bit / 64] &= ~(UINT64CONST(1) << (bit % 64));
+}
+
+bool
+wfi_queue_set_has(const WfiQueueSet *set, int bit)
+{
+	return (set->words[bit / 64] & (UINT64CONST(1) << (bit % 64))) != 0;
+}
+
+void
+wfi_queue_set_join(WfiQueueSet *set, const WfiQueueSet *other)
+{
+	for (int i = 0; i < WFI_QUEUE_WORDS; i++)
+		set->words[i] |= other->words[i];
+}
+
+bool
+wfi_queue_set_empty(const WfiQueueSet *set)
+{
+	uint64		any = 0;
+
+	for (int i = 0; i < WFI_QUEUE_WORDS; i++)
+		any |= set->words[i];
+	return any == 0;
+}
+
+/* Mark what a crew serves of some queues; true if that is anything. */
+static bool
+mark(WfiCrew *crew, const WfiQueueSet *queues)
+{
+	uint64		any = 0;
+
+	for (int i = 0; i < WFI_QUEUE_WORDS; i++)
+	{
+		uint64		word = crew->serves.words[i] & queues->words[i];
+
+		any |= word;
+		crew->marked.words[i] |= word;
+	}
+	return any != 0;
+}
+
+/* May there be anybody to publish to? */
+bool
+wfi_pool_exists(void)
+{
+	return wfi_pool != NULL && wfi_pool->ncrews > 0;
+}
+
+/* The most workers that a crew may have. */
+int
+wfi_crew_limit(void)
+{
+	return Min(wfi_max_workers_per_role, wfi_max_workers);
+}
+
+/*
+ * See to it that somebody looks after a crew's queues: one that is idle, or
+ * one that the driver starts.  True when the driver has to be told.
+ */
+bool
+wfi_pool_wake_one(WfiCrew *crew)
+{
+	int			index = crew - wfi_pool->crews;
+
+	for (int i = 0; i < WFI_POOL_SIZE; i++)
+	{
+		WfiWorker  *worker = &wfi_pool->workers[i];
+
+		if (worker->crew != index || worker->leave)
+			continue;
+		if (worker->state == WFI_WORKER_STARTING)
+			return false;		/* it will look */
+		if (worker->state == WFI_WORKER_IDLE)
+		{
+			worker->state = WFI_WORKER_LOOKING;
+			worker->may_repeat = false;
+			SetLatch(worker->latch);
+			return false;
+		}
+	}
+	if (crew->wanted || crew->workers >= wfi_crew_limit())
+		return false;
+	crew->wanted = true;
+	return true;
+}
+
+/*
+ * Tell the workers of this database what a transaction has committed.  A
+ * worker that will look by itself needs nobody else for one task.  Nothing
+ * here may throw.
+ */
+void
+wfi_pool_publish(const WfiPoolNews *news)
+{
+	bool		poke = false;
+
+	if (wfi_pool == NULL || (news->tasks == 0 && !news->registrations))
+		return;
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	if (news->registrations)
+	{
+		wfi_pool->registrations++;
+		poke = true;
+	}
+	for (int i = 0; i < WFI_MAX_CREWS && news->tasks > 0; i++)
+	{
+		WfiCrew    *crew = &wfi_pool->crews[i];
+
+		if (crew->dboid != MyDatabaseId || !mark(crew, &news->queues))
+			continue;
+		crew->ready += news->tasks;
+		if (wfi_this_worker == NULL || wfi_this_worker->crew != i || wfi_this_worker->leave || crew->ready > 1)
+			poke |= wfi_pool_wake_one(crew);
+	}
+	LWLockRelease(wfi_pool->lock);
+	if (poke)
+		wfi_poke_driver(MyDatabaseId);
+}
+
+/* The worker that runs an attempt, or NULL; the caller holds the lock. */
+static WfiWorker *
+find_attempt(const pg_uuid_t *token)
+{
+	for (int i = 0; i < WFI_POOL_SIZE; i++)
+	{
+		WfiWorker  *worker = &wfi_pool->workers[i];
+
+		if (worker->state != WFI_WORKER_FREE && worker->has_token &&
+			wfi_uuid_equal(&worker->token, token))
+			return worker;
+	}
+	return NULL;
+}
+
+/*
+ * An attempt is to cancel: interrupt what it runs, if it can be interrupted.
+ * Nothing here may throw.
+ */
+void
+wfi_pool_cancel(const pg_uuid_t *token)
+{
+	WfiWorker  *worker;
+
+	if (!wfi_pool_exists())
+		return;
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	worker = find_attempt(token);
+	if (worker != NULL && !worker->cancel_requested)
+	{
+		worker->cancel_requested = true;
+		if (worker->interruptible)
+			(void) kill(worker->pid, SIGINT);
+	}
+	LWLockRelease(wfi_pool->lock);
+}
+
+/*
+ * An attempt is over (timed out, terminated, reset, answered by its id): end
+ * the worker that still runs it, without a say.  Nothing here may throw.
+ */
+void
+wfi_pool_end(const pg_uuid_t *token)
+{
+	WfiWorker  *worker;
+
+	if (!wfi_pool_exists())
+		return;
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	worker = find_attempt(token);
+	if (worker != NULL && worker != wfi_this_worker)
+	{
+		worker->ended = true;
+		(void) kill(worker->pid, SIGTERM);
+	}
+	LWLockRelease(wfi_pool->lock);
+}
+
+/* Have all workers of a database end when they have done their tasks. */
+void
+wfi_pool_expel(Oid dboid)
+{
+	if (!wfi_pool_exists())
+		return;
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < WFI_POOL_SIZE; i++)
+	{
+		WfiWorker  *worker = &wfi_pool->workers[i];
+
+		if (worker->state == WFI_WORKER_FREE ||
+			wfi_pool->crews[worker->crew].dboid != dboid)
+			continue;
+		worker->leave = true;
+		if (worker->latch != NULL)
+			SetLatch(worker->latch);
+	}
+	LWLockRelease(wfi_pool->lock);
+}
+
+/* The processes that are workers of a database; how many. */
+int
+wfi_pool_pids(Oid dboid, int *pids)
+{
+	int			n = 0;
+
+	if (!wfi_pool_exists())
+		return 0;
+	LWLockAcquire(wfi_pool->lock, LW_SHARED);
+	for (int i = 0; i < WFI_POOL_SIZE; i++)
+	{
+		WfiWorker  *worker = &wfi_pool->workers[i];
+
+		if (worker->state != WFI_WORKER_FREE && worker->pid != 0 &&
+			wfi_pool->crews[worker->crew].dboid == dboid)
+			pids[n++] = worker->pid;
+	}
+	LWLockRelease(wfi_pool->lock);
+	return n;
+}
+
+/* How often registrations have changed, in any database. */
+uint32
+wfi_pool_registrations(void)
+{
+	return wfi_pool->registrations;
+}
+
+/* The crew of a role in this database, or NULL; the caller holds the lock. */
+static WfiCrew *
+find_crew(Oid role, bool create)
+{
+	WfiCrew    *free_crew = NULL;
+
+	for (int i = 0; i < WFI_MAX_CREWS; i++)
+	{
+		WfiCrew    *crew = &wfi_pool->crews[i];
+
+		if (crew->dboid == MyDatabaseId && crew->role == role)
+			return crew;
+		if (free_crew == NULL && !OidIsValid(crew->dboid) &&
+			crew->workers == 0)
+			free_crew = crew;
+	}
+	if (!create || free_crew == NULL)
+		return NULL;
+	memset(free_crew, 0, sizeof(WfiCrew));
+	free_crew->dboid = MyDatabaseId;
+	free_crew->role = role;
+	wfi_pool->ncrews++;
+	return free_crew;
+}
+
+/* Which queues a role has functions for; false when there are too many roles. */
+bool
+wfi_pool_set_crew(Oid role, const WfiQueueSet *queues)
+{
+	WfiCrew    *crew;
+
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	crew = find_crew(role, true);
+	if (crew != NULL)
+		crew->serves = *queues;
+	LWLockRelease(wfi_pool->lock);
+	return crew != NULL;
+}
+
+/* Forget the crews of this database, but those of some roles. */
+void
+wfi_pool_forget_crews(List *but_roles)
+{
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < WFI_MAX_CREWS; i++)
+	{
+		WfiCrew    *crew = &wfi_pool->crews[i];
+
+		if (crew->dboid != MyDatabaseId ||
+			list_member_oid(but_roles, crew->role))
+			continue;
+		for (int j = 0; j < WFI_POOL_SIZE; j++)
+		{
+			WfiWorker  *worker = &wfi_pool->workers[j];
+
+			if (worker->state == WFI_WORKER_FREE || worker->crew != i)
+				continue;
+			worker->leave = true;
+			if (worker->latch != NULL)
+				SetLatch(worker->latch);
+		}
+		memset(&crew->serves, 0, sizeof(WfiQueueSet));
+		memset(&crew->marked, 0, sizeof(WfiQueueSet));
+		crew->wanted = false;
+		if (crew->workers == 0)
+		{
+			crew->dboid = InvalidOid;
+			wfi_pool->ncrews--;
+		}
+	}
+	LWLockRelease(wfi_pool->lock);
+}
+
+/* A worker is no more; the caller holds the lock. */
+void
+wfi_pool_free_worker(WfiWorker *worker)
+{
+	wfi_pool->crews[worker->crew].workers--;
+	worker->state = WFI_WORKER_FREE;
+	worker->pid = 0;
+	worker->latch = NULL;
+	worker->has_token = false;
+}
+
+/*
+ * A new driver of this database: what the one before has registered, and has
+ * not come yet, will find that it is not expected any more.
+ */
+void
+wfi_pool_driver_attach(void)
+{
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < WFI_POOL_SIZE; i++)
+	{
+		WfiWorker  *worker = &wfi_pool->workers[i];
+
+		if (worker->state == WFI_WORKER_STARTING && worker->pid == 0 &&
+			wfi_pool->crews[worker->crew].dboid == MyDatabaseId)
+			wfi_pool_free_worker(worker);
+	}
+	LWLockRelease(wfi_pool->lock);
+}
+
+/*
+ * Make room for a worker of a crew that has none, if possible: somebody who
+ * is idle goes.
+ */
+static void
+make_room(int crew)
+{
+	for (int i = 0; i < WFI_POOL_SIZE; i++)
+	{
+		WfiWorker  *worker = &wfi_pool->workers[i];
+
+		if (worker->state == WFI_WORKER_IDLE && worker->crew != crew)
+		{
+			if (!worker->leave)
+			{
+				worker->leave = true;
+				SetLatch(worker->latch);
+			}
+			return;
+		}
+	}
+}
+
+/*
+ * The next worker of this database to be started, if there is one and room
+ * for it; its entry is then its own.  Lowers *next to when to ask again.
+ */
+bool
+wfi_pool_take_wish(WfiWorkerStart *start, TimestampTz *next)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int			workers = 0;
+	int			entry = -1;
+	bool		taken = false;
+
+	if (!wfi_pool_exists())
+		return false;
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < WFI_POOL_SIZE; i++)
+	{
+		if (wfi_pool->workers[i].state != WFI_WORKER_FREE)
+			workers++;
+		else if (entry < 0)
+			entry = i;
+	}
+	for (int i = 0; i < WFI_MAX_CREWS && !taken; i++)
+	{
+		WfiCrew    *crew = &wfi_pool->crews[i];
+		WfiWorker  *worker;
+
+		if (!crew->wanted || crew->dboid != MyDatabaseId)
+			continue;
+		if (crew->workers >= wfi_crew_limit())
+		{
+			crew->wanted = false;
+			continue;
+		}
+		/* mind that the clock may have been set back */
+		crew->retry_time =
+			Min(crew->retry_time,
+				TimestampTzPlusMilliseconds(now, crew->pause));
+		if (crew->retry_time > now)
+		{
+			*next = Min(*next, crew->retry_time);
+			continue;
+		}
+		if (entry < 0 || workers >= wfi_max_workers)
+		{
+			if (crew->workers == 0)
+				make_room(i);
+			continue;
+		}
+		worker = &wfi_pool->workers[entry];
+		start->index = entry;
+		start->generation = worker->generation + 1;
+		start->dboid = crew->dboid;
+		start->role = crew->role;
+		memset(worker, 0, sizeof(WfiWorker));
+		worker->state = WFI_WORKER_STARTING;
+		worker->crew = i;
+		worker->generation = start->generation;
+		crew->workers++;
+		crew->wanted = false;
+		taken = true;
+	}
+	LWLockRelease(wfi_pool->lock);
+	return taken;
+}
+
+/* The crew's worker could not be started: try again after a pause. */
+void
+wfi_pool_put_off(WfiCrew *crew)
+{
+	crew->pause = Min(Max(crew->pause * 2, MIN_PAUSE_MS), MAX_PAUSE_MS);
+	crew->retry_time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												   crew->pause);
+	crew->wanted = true;
+}
+
+/* The entry of a worker that is to be started, unless it has been freed. */
+static WfiWorker *
+expected_worker(const WfiWorkerStart *start)
+{
+	WfiWorker  *worker = &wfi_pool->workers[start->index];
+
+	if (worker->generation == start->generation &&
+		worker->state == WFI_WORKER_STARTING && worker->pid == 0)
+		return worker;
+	return NULL;
+}
+
+/* A worker is not to be started after all. */
+void
+wfi_pool_withdraw(const WfiWorkerStart *start)
+{
+	WfiWorker  *worker;
+
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	worker = expected_worker(start);
+	if (worker != NULL)
+		wfi_pool_free_worker(worker);
+	LWLockRelease(wfi_pool->lock);
+}
+
+/* A worker that was to be started is not there and will not come. */
+void
+wfi_pool_start_failed(const WfiWorkerStart *start)
+{
+	WfiWorker  *worker;
+
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	worker = expected_worker(start);
+	if (worker != NULL)
+	{
+		wfi_pool_free_worker(worker);
+		wfi_pool_put_off(&wfi_pool->crews[worker->crew]);
+	}
+	LWLockRelease(wfi_pool->lock);
+}
+
+/* Has a worker that was registered not come yet? */
+bool
+wfi_pool_not_attached(const WfiWorkerStart *start)
+{
+	bool		result;
+
+	LWLockAcquire(wfi_pool->lock, LW_SHARED);
+	result = expected_worker(start) != NULL;
+	LWLockRelease(wfi_pool->lock);
+	return result;
+}
+
+/*
+ * For the driver, about a role that no worker can be: which of its queues may
+ * have tasks, so that it can see to them itself.
+ */
+bool
+wfi_pool_take_marks(Oid role, WfiQueueSet *queues)
+{
+	WfiCrew    *crew;
+
+	memset(queues, 0, sizeof(WfiQueueSet));
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	crew = find_crew(role, false);
+	if (crew != NULL)
+	{
+		*queues = crew->marked;
+		memset(&crew->marked, 0, sizeof(WfiQueueSet));
+		crew->ready = 0;
+		crew->wanted = false;
+	}
+	LWLockRelease(wfi_pool->lock);
+	return !wfi_queue_set_empty(queues);
+}

@@ -1,0 +1,361 @@
+/*
+ * pool_driver.c
+ *	  What the driver of a database does for the pool: says who serves which
+ *	  queues, starts workers, and sees to the tasks of roles that no worker can
+ *	  be.
+ *
+ * A role that was dropped, or may not connect any more, still has its
+ * registrations.  Nobody can run their functions, so their tasks fail, with a
+ * failure that says why; retry policies decide what follows.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "pool.h"
+#include "postmaster/bgworker.h"
+#include "shmem.h"
+#include "utils/acl.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+/* How many tasks without a worker fail in one transaction */
+#define FAIL_BATCH 16
+
+#define DRIVER_IDENTITY "workflow_interrupt driver"
+
+/* What is known of all roles with registrations */
+static MemoryContext registry_context = NULL;
+static List *functions = NIL;	/* WfiFunction */
+static uint32 known_registrations;
+static bool registrations_known = false;
+
+/* Workers this driver has registered that have not come yet */
+static BackgroundWorkerHandle *handles[WFI_POOL_SIZE];
+static WfiWorkerStart starts[WFI_POOL_SIZE];
+
+static TimestampTz next_service = DT_NOEND;
+static bool full_reported = false;
+
+/*
+ * Why no worker can connect to this database as a role; NULL when one can.
+ * *sqlstate says what kind of error that is.
+ */
+const char *
+wfi_role_problem(Oid role, int *sqlstate)
+{
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	const char *name;
+	bool		can_login;
+
+	*sqlstate = ERRCODE_UNDEFINED_OBJECT;
+	if (!HeapTupleIsValid(tuple))
+		return "the role that registered it does not exist any more";
+	name = pstrdup(NameStr(((Form_pg_authid) GETSTRUCT(tuple))->rolname));
+	can_login = ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
+	ReleaseSysCache(tuple);
+
+	*sqlstate = ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
+	if (!can_login && !WFI_WORKER_NEEDS_NO_LOGIN)
+		return psprintf("role \"%s\", which registered it, is not permitted to log in",
+						name);
+	if (object_aclcheck(DatabaseRelationId, MyDatabaseId, role,
+						ACL_CONNECT) != ACLCHECK_OK)
+		return psprintf("role \"%s\", which registered it, is not permitted to connect to the database",
+						name);
+	return NULL;
+}
+
+/* Step: read all registrations. */
+static void
+read_registrations(void *arg)
+{
+	MemoryContext old;
+
+	if (!wfi_lock_extension())
+		return;
+	if (registry_context == NULL)
+		registry_context = AllocSetContextCreate(TopMemoryContext,
+												 "registrations",
+												 ALLOCSET_DEFAULT_SIZES);
+	functions = NIL;
+	MemoryContextReset(registry_context);
+	wfi_store_begin("wf_work()", true);
+	old = MemoryContextSwitchTo(registry_context);
+	functions = wfi_functions_of(InvalidOid);
+	MemoryContextSwitchTo(old);
+	wfi_store_end();
+	*(bool *) arg = true;
+}
+
+/* Say in shared memory which roles serve which queues. */
+static void
+set_crews(void)
+{
+	List	   *roles = NIL;
+	ListCell   *lc;
+
+	foreach(lc, functions)
+		roles = list_append_unique_oid(roles,
+									   ((WfiFunction *) lfirst(lc))->role);
+	wfi_pool_forget_crews(roles);
+	foreach(lc, roles)
+	{
+		WfiQueueSet queues = {0};
+		ListCell   *other;
+
+		foreach(other, functions)
+		{
+			const WfiFunction *function = lfirst(other);
+
+			if (function->role == lfirst_oid(lc))
+				wfi_queue_set_add(&queues,
+								  wfi_queue_bit(function->kind,
+												function->task_queue));
+		}
+		if (!wfi_pool_set_crew(lfirst_oid(lc), &queues))
+			ereport(WARNING,
+					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					 errmsg("too many roles have registered functions for workflows and activities"),
+					 errdetail("At most %d roles are served.",
+							   WFI_MAX_CREWS)));
+	}
+}
+
+/* Registrations have changed: what waits may have somebody to run it now. */
+static void
+reload_registrations(void)
+{
+	uint32		registrations = wfi_pool_registrations();
+	bool		done = false;
+
+	if (registrations_known && registrations == known_registrations)
+		return;
+	if (!wfi_driver_step(read_registrations, &done) || !done)
+		return;					/* again at the next opportunity */
+	registrations_known = true;
+	known_registrations = registrations;
+	set_crews();
+	wfi_driver_set_lost();
+}
+
+/* What to look at when failing tasks of a role */
+typedef struct FailState
+{
+	Oid			role;
+	const WfiFunction *function;	/* only its tasks */
+	const char *problem;		/* NULL: the role is all right */
+	int			sqlstate;
+	int			failed;
+	List	   *tasks;			/* WfiPolledTask */
+} FailState;
+
+static void
+collect_task(WfiPolledTask *task, void *arg)
+{
+	FailState  *state = arg;
+
+	state->tasks = lappend(state->tasks, task);
+}
+
+/* Step: can a worker be that role? */
+static void
+examine_role(void *arg)
+{
+	FailState  *state = arg;
+
+	state->problem = wfi_role_problem(state->role, &state->sqlstate);
+	if (state->problem != NULL)
+		state->problem = MemoryContextStrdup(registry_context,
+											 state->problem);
+}
+
+/*
+ * Step: fail some tasks of a function whose role has a problem.  A workflow
+ * task that failed is given out again at once, so only its first attempt is
+ * failed; later ones have to wait for their time-outs.
+ */
+static void
+fail_tasks(void *arg)
+{
+	FailState  *state = arg;
+	WfiPoll		poll = {0};
+	WfiObject	failure;
+	Jsonb	   *failure_json;
+	bool		busy;
+	ListCell   *lc;
+
+	if (!wfi_lock_extension())
+		return;
+	wfi_object_begin(&failure);
+	wfi_put_text(&failure, "message",
+				 psprintf("could not run function %s: %s",
+						  wfi_function_signature(state->function),
+						  state->problem));
+	wfi_put_text(&failure, "type",
+				 pstrdup(unpack_sql_state(state->sqlstate)));
+	failure_json = wfi_object_end(&failure);
+
+	poll.kind = state->function->kind;
+	poll.namespace = state->function->namespace;
+	poll.task_queue = state->function->task_queue;
+	poll.types = wfi_types_of(list_make1(unconstify(WfiFunction *,
+													state->function)),
+							  &poll, NULL);
+	poll.identity = DRIVER_IDENTITY;
+	poll.most = FAIL_BATCH;
+	poll.context = CurrentMemoryContext;
+	state->tasks = NIL;
+	wfi_store_begin("wf_work()", true);
+	state->failed = wfi_poll_tasks(&poll, collect_task, state, &busy);
+	foreach(lc, state->tasks)
+	{
+		const WfiPolledTask *task = lfirst(lc);
+
+		if (task->activity != NULL)
+			wfi_activity_reply_failed(&task->token, failure_json, NULL,
+									  DRIVER_IDENTITY);
+		else if (task->token.attempt == 1)
+			wfi_task_reply_failed(&task->token,
+								  "WorkflowWorkerUnhandledFailure",
+								  failure_json, DRIVER_IDENTITY);
+	}
+	wfi_store_end();
+}
+
+/* Fail what waits for a role that has a problem; false when it has none. */
+static bool
+fail_role(Oid role)
+{
+	FailState	state = {0};
+	WfiQueueSet queues;
+	ListCell   *lc;
+
+	state.role = role;
+	if (!wfi_driver_step(examine_role, &state) || state.problem == NULL)
+		return false;
+	if (!wfi_pool_take_marks(role, &queues))
+		return true;
+	foreach(lc, functions)
+	{
+		state.function = lfirst(lc);
+		if (state.function->role != role ||
+			!wfi_queue_set_has(&queues,
+							   wfi_queue_bit(state.function->kind,
+											 state.function->task_queue)))
+			continue;
+		do
+		{
+			state.failed = 0;
+			if (!wfi_driver_step(fail_tasks, &state))
+				break;
+		} while (state.failed == FAIL_BATCH);
+	}
+	return true;
+}
+
+/* Forget the handles of workers that have come, and see to those that cannot. */
+static void
+reap_handles(void)
+{
+	for (int i = 0; i < WFI_POOL_SIZE; i++)
+	{
+		pid_t		pid;
+
+		if (handles[i] == NULL)
+			continue;
+		if (wfi_pool_not_attached(&starts[i]))
+		{
+			if (GetBackgroundWorkerPid(handles[i], &pid) != BGWH_STOPPED)
+				continue;
+			wfi_pool_start_failed(&starts[i]);
+		}
+		pfree(handles[i]);
+		handles[i] = NULL;
+	}
+}
+
+/* Register a worker; false when the server has no room for it. */
+static bool
+register_worker(const WfiWorkerStart *start)
+{
+	BackgroundWorker worker;
+	MemoryContext old;
+	bool		result;
+
+	StaticAssertStmt(sizeof(WfiWorkerStart) <= BGW_EXTRALEN,
+					 "a worker's start does not fit");
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, WFI_LIBRARY_NAME,
+			sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "wfi_worker_main",
+			sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, BGW_MAXLEN,
+			 WFI_WORKER_NAME " for role %u in database %u",
+			 start->role, start->dboid);
+	strlcpy(worker.bgw_type, WFI_WORKER_NAME, BGW_MAXLEN);
+	worker.bgw_notify_pid = MyProcPid;
+	memcpy(worker.bgw_extra, start, sizeof(WfiWorkerStart));
+
+	if (handles[start->index] != NULL)
+		pfree(handles[start->index]);
+	handles[start->index] = NULL;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	result = RegisterDynamicBackgroundWorker(&worker, &handles[start->index]);
+	MemoryContextSwitchTo(old);
+	starts[start->index] = *start;
+	return result;
+}
+
+/* Start the workers that are wanted and have room. */
+static void
+start_workers(void)
+{
+	WfiWorkerStart start;
+
+	while (wfi_pool_take_wish(&start, &next_service))
+	{
+		if (fail_role(start.role))
+			wfi_pool_withdraw(&start);
+		else if (register_worker(&start))
+			full_reported = false;
+		else
+		{
+			if (!full_reported)
+				ereport(LOG,
+						(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						 errmsg("out of background worker slots for workflow_interrupt"),
+						 errdetail("Workflows and activities in SQL have fewer workers than workflow_interrupt.max_workers allows."),
+						 errhint("You might need to increase max_worker_processes.")));
+			full_reported = true;
+			wfi_pool_start_failed(&start);
+		}
+	}
+}
+
+/* One round of the driver's service for the pool. */
+void
+wfi_pool_serve(void)
+{
+	next_service = DT_NOEND;
+	reload_registrations();
+	reap_handles();
+	if (!wfi_pool_exists())
+		return;
+	pgstat_report_activity(STATE_RUNNING, "starting workers");
+	start_workers();
+}
+
+/* When the next round is due, if nothing calls for one earlier. */
+TimestampTz
+wfi_pool_next_service(void)
+{
+	return next_service;
+}

@@ -1,0 +1,278 @@
+/*
+ * pool_worker.c
+ *	  What a worker tells the pool about itself, and asks it.
+ *
+ * See pool.c about locking.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "pool.h"
+#include "shmem.h"
+#include "storage/ipc.h"
+
+/* A worker gives way to another role's after that time */
+#define TURN_USECS		USECS_PER_SEC
+
+static WfiCrew *
+my_crew(void)
+{
+	return &wfi_pool->crews[wfi_this_worker->crew];
+}
+
+/*
+ * before_shmem_exit callback of a worker: others take over what it has left.
+ * One that did not get as far as looking for tasks could not connect.
+ */
+static void
+detach(int code, Datum arg)
+{
+	WfiCrew    *crew = my_crew();
+
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	if (wfi_this_worker->state == WFI_WORKER_STARTING)
+		wfi_pool_put_off(crew);
+	wfi_pool_free_worker(wfi_this_worker);
+	wfi_queue_set_join(&crew->marked, &crew->withheld);
+	memset(&crew->withheld, 0, sizeof(WfiQueueSet));
+	if (!wfi_queue_set_empty(&crew->marked))
+		(void) wfi_pool_wake_one(crew);
+	wfi_this_worker = NULL;
+	LWLockRelease(wfi_pool->lock);
+
+	/* there is room for another one, of whatever role */
+	wfi_poke_drivers();
+}
+
+/* Take the place that was made for this process; false when it is not. */
+bool
+wfi_worker_attach(const WfiWorkerStart *start)
+{
+	WfiWorker  *worker = &wfi_pool->workers[start->index];
+
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	if (worker->generation == start->generation &&
+		worker->state == WFI_WORKER_STARTING && worker->pid == 0)
+	{
+		worker->pid = MyProcPid;
+		worker->latch = MyLatch;
+		worker->start_time = GetCurrentTimestamp();
+		wfi_this_worker = worker;
+	}
+	LWLockRelease(wfi_pool->lock);
+	if (wfi_this_worker == NULL)
+		return false;
+	before_shmem_exit(detach, (Datum) 0);
+	return true;
+}
+
+/* This worker is connected. */
+void
+wfi_worker_connected(void)
+{
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	wfi_this_worker->state = WFI_WORKER_LOOKING;
+	my_crew()->pause = 0;
+	LWLockRelease(wfi_pool->lock);
+}
+
+/*
+ * Does a crew wait for its first worker while there is no room?  Then whoever
+ * had a turn has to go.  The caller holds the lock.
+ */
+static bool
+others_turn(void)
+{
+	int			workers = 0;
+	bool		waiting = false;
+
+	if (GetCurrentTimestamp() < wfi_this_worker->start_time + TURN_USECS)
+		return false;
+	for (int i = 0; i < WFI_POOL_SIZE; i++)
+		workers += wfi_pool->workers[i].state != WFI_WORKER_FREE;
+	if (workers < wfi_max_workers)
+		return false;
+	for (int i = 0; i < WFI_MAX_CREWS; i++)
+	{
+		WfiCrew    *crew = &wfi_pool->crews[i];
+
+		waiting |= crew->wanted && crew->workers == 0 && crew->pause == 0;
+	}
+	return waiting;
+}
+
+/* Is this worker, between two tasks, to end? */
+bool
+wfi_worker_must_leave(void)
+{
+	bool		result;
+
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	result = wfi_this_worker->leave || others_turn();
+	wfi_this_worker->leave = result;
+	LWLockRelease(wfi_pool->lock);
+	return result;
+}
+
+/* Does another worker of the crew run something, or may it be about to? */
+static bool
+occupied(const WfiWorker *worker)
+{
+	return worker->state == WFI_WORKER_BUSY ||
+		(worker->state == WFI_WORKER_LOOKING && worker->may_repeat);
+}
+
+/*
+ * Begin a look for a task: in which queues, and which functions to leave
+ * alone.
+ */
+void
+wfi_worker_begin_look(WfiLook *look)
+{
+	WfiWorker  *me = wfi_this_worker;
+	int			others = 0;
+
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	me->state = WFI_WORKER_LOOKING;
+	look->queues = my_crew()->marked;
+	look->nbusy = 0;
+	for (int i = 0; i < WFI_POOL_SIZE; i++)
+	{
+		WfiWorker  *worker = &wfi_pool->workers[i];
+
+		if (worker == me || worker->crew != me->crew || !occupied(worker))
+			continue;
+		others++;
+		if (worker->function != 0)
+			look->busy[look->nbusy++] = worker->function;
+	}
+	me->may_repeat = wfi_crew_limit() - others > 1 || others == 0;
+	if (me->may_repeat)
+		look->nbusy = 0;
+	LWLockRelease(wfi_pool->lock);
+}
+
+/* This worker is about to look into a queue: what is marked later counts. */
+void
+wfi_worker_begin_queue(int bit)
+{
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	wfi_queue_set_remove(&my_crew()->marked, bit);
+	LWLockRelease(wfi_pool->lock);
+}
+
+/*
+ * It has looked: where there was a task there may be more, and those it had
+ * to leave alone are for whoever is done first.
+ */
+void
+wfi_worker_end_queue(int bit, bool found, const WfiLook *look)
+{
+	WfiCrew    *crew = my_crew();
+
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	if (found)
+		wfi_queue_set_add(&crew->marked, bit);
+	else if (look->nbusy > 0)
+		wfi_queue_set_add(&crew->withheld, bit);
+	LWLockRelease(wfi_pool->lock);
+}
+
+/*
+ * This worker has taken a task.  To be called before the transaction that
+ * claims it commits, so that no news about the attempt is missed.  When more
+ * tasks wait, somebody else is woken up.
+ */
+void
+wfi_worker_took(uint32 function, const pg_uuid_t *token, bool interruptible)
+{
+	WfiWorker  *me = wfi_this_worker;
+	WfiCrew    *crew = my_crew();
+	bool		poke = false;
+
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	me->state = WFI_WORKER_BUSY;
+	me->function = function;
+	me->has_token = token != NULL;
+	if (token != NULL)
+		me->token = *token;
+	me->interruptible = interruptible;
+	me->cancel_requested = false;
+	me->ended = false;
+	if (crew->ready > 0)
+		crew->ready--;
+	if (crew->ready > 0)
+		poke = wfi_pool_wake_one(crew);
+	LWLockRelease(wfi_pool->lock);
+	if (poke)
+		wfi_poke_driver(MyDatabaseId);
+}
+
+/*
+ * This worker is done with its task, or could not take it after all.  False
+ * when somebody else had ended the attempt, and is about to end this process.
+ */
+bool
+wfi_worker_done(void)
+{
+	WfiWorker  *me = wfi_this_worker;
+	WfiCrew    *crew = my_crew();
+	bool		ended;
+
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	ended = me->ended;
+	me->state = WFI_WORKER_LOOKING;
+	me->may_repeat = false;
+	me->function = 0;
+	me->has_token = false;
+	wfi_queue_set_join(&crew->marked, &crew->withheld);
+	memset(&crew->withheld, 0, sizeof(WfiQueueSet));
+	LWLockRelease(wfi_pool->lock);
+	return !ended;
+}
+
+/* There is nothing to do; false if there may be something since. */
+bool
+wfi_worker_rest(void)
+{
+	WfiCrew    *crew = my_crew();
+	bool		rest;
+
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	rest = wfi_queue_set_empty(&crew->marked);
+	if (rest)
+	{
+		wfi_this_worker->state = WFI_WORKER_IDLE;
+		crew->ready = 0;
+	}
+	LWLockRelease(wfi_pool->lock);
+	return rest;
+}
+
+/* Nothing has come up for long: true if this worker may end. */
+bool
+wfi_worker_retire(void)
+{
+	bool		retire;
+
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	retire = wfi_this_worker->state == WFI_WORKER_IDLE;
+	if (retire)
+		wfi_this_worker->leave = true;
+	LWLockRelease(wfi_pool->lock);
+	return retire;
+}
+
+/* Is the attempt that this worker runs to cancel? */
+bool
+wfi_worker_cancel_requested(void)
+{
+	return wfi_this_worker != NULL && wfi_this_worker->cancel_requested;
+}
+
+/* ... and may that interrupt its statement? */
+bool
+wfi_worker_interruptible(void)
+{
+	return wfi_this_worker != NULL && wfi_this_worker->interruptible;
+}
