@@ -59,7 +59,7 @@ shmem_startup(void)
 	wfi_pool = ShmemInitStruct(TRANCHE, sizeof(WfiPool), &found);
 	if (!found)
 	{
-		memset(pool, 0, sizeof(WfiPool));
+		memset(wfi_pool, 0, sizeof(WfiPool));
 		wfi_pool->lock = &(GetNamedLWLockTranche(TRANCHE))->lock;
 	}
 	LWLockRelease(AddinShmemInitLock);

@@ -50,8 +50,8 @@ wfi_function_signature(const WfiFunction *function)
  * Find out which function a registration stands for now: none when it is
  * gone, or has become somebody else's.
  */
-static void
-resolve(WfiFunction *function)
+void
+wfi_function_resolve(WfiFunction *function)
 {
 	Oid			schema = get_namespace_oid(function->function_schema, true);
 	Oid			argument = JSONBOID;
@@ -83,7 +83,7 @@ wfi_function_find(char kind, const char *namespace, const char *name,
 													task_queue, false);
 
 	if (function != NULL)
-		resolve(function);
+		wfi_function_resolve(function);
 	return function;
 }
 
@@ -95,7 +95,7 @@ wfi_functions_of(Oid role)
 	ListCell   *lc;
 
 	foreach(lc, functions)
-		resolve(lfirst(lc));
+		wfi_function_resolve(lfirst(lc));
 	return functions;
 }
 

@@ -28,6 +28,7 @@ extern WfiFunction *wfi_function_find(char kind, const char *namespace,
 									  const char *name,
 									  const char *task_queue);
 extern List *wfi_functions_of(Oid role);
+extern void wfi_function_resolve(WfiFunction *function);
 extern char *wfi_function_signature(const WfiFunction *function);
 extern void wfi_function_check(const WfiFunction *function);
 

@@ -80,7 +80,7 @@ wfi_types_of(List *functions, const WfiPoll *poll, const WfiLook *look)
 	return construct_array(types, n, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
-/* The function among some that a task is for. */
+/* The function among some that a task is for, as it is now. */
 const WfiFunction *
 wfi_function_for(List *functions, const WfiPoll *poll,
 				 const WfiPolledTask *task)
@@ -91,10 +91,13 @@ wfi_function_for(List *functions, const WfiPoll *poll,
 
 	foreach(lc, functions)
 	{
-		const WfiFunction *function = lfirst(lc);
+		WfiFunction *function = lfirst(lc);
 
 		if (is_for(function, poll) && strcmp(function->name, type) == 0)
+		{
+			wfi_function_resolve(function);
 			return function;
+		}
 	}
 	elog(ERROR, "a task of type \"%s\" was not asked for", type);
 	return NULL;				/* keep compiler quiet */
