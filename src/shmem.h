@@ -147,7 +147,6 @@ typedef void (*WfiDriverStep) (void *arg);
 
 extern bool wfi_driver_step(WfiDriverStep step, void *arg);
 extern bool wfi_lock_extension(void);
-extern void wfi_commit_asynchronously(void);
 
 /* In notify.c */
 extern void wfi_send_notice(const WfiNotice *notice);

@@ -391,6 +391,11 @@ run_and_reply(WfiReplay *replay, const WfiFunction *function)
 	}
 	if (trouble.cause != NULL)
 		reply_failed(replay->task, &trouble);
+
+	/* what another replay would bring again need not wait for the disk */
+	if (accepted && closing == NULL && replay->locals == NIL &&
+		wfi_in_worker())
+		wfi_commit_asynchronously();
 	return accepted && closing != NULL;
 }
 
