@@ -183,15 +183,17 @@ static void
 call_and_reply(const WfiFunction *function, Attempt *this)
 {
 	const WfiPolledTask *task = this->task;
+	ErrorContextCallback *outer = error_context_stack;
 	ErrorContextCallback callback;
 	Jsonb	   *result;
 
+	/* who lets it run is not part of an error's context */
 	callback.callback = turn_into_cancel;
 	callback.arg = this;
-	callback.previous = error_context_stack;
+	callback.previous = NULL;
 	error_context_stack = &callback;
 	result = wfi_function_call(function, task->input);
-	error_context_stack = callback.previous;
+	error_context_stack = outer;
 
 	/* now that it is done, a cancel comes too late */
 	if (this->in_worker)
