@@ -1,0 +1,104 @@
+# Crashes of workers, of the driver and of the whole server in the middle of
+# many workflows: all finish, and every step is done once
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use SqlWorkerTest;
+use Test::More;
+use WfiTest;
+
+my $workflows = 500;
+my $steps = 3;
+
+my $node = new_node('main', conf => q(
+max_worker_processes = 20
+restart_after_crash = on
+workflow_interrupt.max_workers = 8
+workflow_interrupt.max_workers_per_role = 8
+workflow_interrupt.renotify_interval = '500ms'
+));
+
+prepare_database($node);
+$node->safe_psql('postgres', qq[
+	CREATE TABLE effect (workflow int, step int);
+	CREATE FUNCTION step(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS \$\$
+	BEGIN
+		INSERT INTO effect VALUES ((input ->> 'workflow')::int, (input ->> 'step')::int);
+		PERFORM pg_sleep(0.01);
+		RETURN input -> 'step';
+	END \$\$;
+	CREATE FUNCTION flow(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS \$\$
+	DECLARE
+		total int := 0;
+	BEGIN
+		FOR i IN 1..$steps LOOP
+			total := total + wf_activity('step', jsonb_build_object('workflow', input, 'step', i), start_to_close_timeout => '2s',
+				retry_policy => '{"initial_interval": "0.1s", "maximum_interval": "0.1s"}')::int;
+		END LOOP;
+		RETURN to_jsonb(total);
+	END \$\$;
+	SELECT wf_register_activity('step', 'step(jsonb)'), wf_register_workflow('flow', 'flow(jsonb)');
+]);
+
+# Wait until so many steps are done, with the server perhaps restarting.
+sub wait_for_steps
+{
+	my ($n) = @_;
+
+	return $node->poll_query_until('postgres', "SELECT count(*) >= $n FROM effect");
+}
+
+# Kill a process of ours that is at work, and wait for the server to be back.
+sub crash
+{
+	my ($backend_type) = @_;
+	my $pid;
+
+	$node->poll_query_until('postgres', "SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = '$backend_type'")
+	  or BAIL_OUT("there is no $backend_type");
+	$pid = $node->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = '$backend_type' ORDER BY state = 'active' DESC, pid LIMIT 1");
+	is(kill('KILL', $pid), 1, "$backend_type killed");
+	$node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid) AND NOT pg_is_in_recovery()")
+	  or BAIL_OUT('the server did not come back');
+}
+
+$node->safe_psql('postgres', "SELECT wf_start('w' || i, 'flow', to_jsonb(i), task_timeout => '2s') FROM generate_series(1, $workflows) i");
+wait_for_steps(100);
+crash('workflow_interrupt worker');
+wait_for_steps(400);
+crash('workflow_interrupt driver');
+wait_for_steps(700);
+$node->stop('immediate');
+$node->start;
+wait_for_steps(1000);
+crash('workflow_interrupt worker');
+cmp_ok($node->safe_psql('postgres', q(SELECT count(*) FROM wf.execution WHERE status = 'Running')), '>', 0, 'all that in the middle of it');
+
+ok($node->poll_query_until('postgres', "SELECT count(*) = $workflows FROM wf.execution WHERE status = 'Completed'"), 'all workflows complete');
+is($node->safe_psql('postgres', q(SELECT count(*), count(DISTINCT (workflow, step)) FROM effect)), $workflows * $steps . '|' . $workflows * $steps,
+	'every step is done once');
+is($node->safe_psql('postgres', q(SELECT DISTINCT attributes ->> 'result' FROM wf.event WHERE event_type = 'WorkflowExecutionCompleted')),
+	$steps * ($steps + 1) / 2, 'with the results of all steps');
+is($node->safe_psql('postgres', q(
+	SELECT count(*) FROM (SELECT run_id, count(*) FROM wf.event WHERE event_type = 'ActivityTaskScheduled' GROUP BY 1
+		EXCEPT ALL SELECT run_id, count(*) FROM wf.event WHERE event_type = 'ActivityTaskCompleted' GROUP BY 1) x)), 0, 'each completed once');
+cmp_ok($node->safe_psql('postgres', q(
+	SELECT count(*) FROM wf.event WHERE event_type = 'WorkflowTaskTimedOut'
+	OR event_type = 'ActivityTaskStarted' AND (attributes ->> 'attempt')::int > 1)), '>', 0, 'some in a second attempt');
+is($node->safe_psql('postgres', q(
+	SELECT (SELECT count(*) FROM wf.activity), (SELECT count(*) FROM wf.execution e WHERE next_event_id - 1 <>
+		(SELECT count(*) FROM wf.event v WHERE v.shard = e.shard AND v.run_id = e.run_id)))), '0|0', 'nothing is left over, and no event is missing');
+if ($node->safe_psql('postgres', q(SELECT count(*) FROM pg_proc WHERE proname = 'wf_check')))
+{
+	is($node->safe_psql('postgres', 'SELECT * FROM wf_check()'), '', 'histories and state agree');
+}
+
+$node->stop('fast');
+done_testing();
