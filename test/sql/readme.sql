@@ -57,6 +57,43 @@ WHERE is_current AND status = 'Running' AND workflow_type = 'order' ORDER BY sha
 SELECT workflow_id, cancel_requested FROM wf.execution WHERE is_current ORDER BY workflow_id;
 
 --
+-- Workflows in SQL
+--
+-- (registered in a transaction, so that no background worker is faster)
+BEGIN;
+CREATE FUNCTION reserve(input jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT input';
+SELECT wf_register_activity(type, 'reserve(jsonb)') FROM unnest(ARRAY['reserve', 'ship', 'release']) type;
+CREATE FUNCTION order_workflow(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    payment jsonb;
+BEGIN
+    PERFORM wf_activity('reserve', input);
+    payment := wf_signal_receive('payment', timeout => '7 days');
+    IF payment IS NULL THEN
+        PERFORM wf_activity('release', input);
+        RETURN '"not paid"';
+    END IF;
+    RETURN wf_activity('ship', input, start_to_close_timeout => '5 min', retry_policy => '{"maximum_attempts": 3}');
+EXCEPTION
+    WHEN SQLSTATE 'WF001' THEN                      -- canceled, wherever it waited: clean up
+        PERFORM wf_activity('release', input);
+        RAISE;                                      -- and show as canceled
+    WHEN SQLSTATE 'WF011' THEN                      -- an activity failed for good
+        PERFORM wf_activity('release', input);
+        RETURN jsonb_build_object('problem', SQLERRM);
+END $$;
+
+SELECT wf_register_workflow('order', 'order_workflow(jsonb)');
+SELECT named('order-7', wf_start('order-7', 'order', '{"total": 99}'));
+SELECT wf_work(), h('order-7');
+SELECT wf_cancel('order-7', 'changed my mind');
+SELECT wf_work(), h('order-7');
+SELECT named('order-8', wf_start('order-8', 'order', '{"total": 99}'));
+SELECT wf_work(), wf_signal('order-8', 'payment', '99'), wf_work();
+SELECT wf_result('order-8');
+ROLLBACK;
+
+--
 -- Reset
 --
 SELECT named('parcel-1', wf_start('parcel-1', 'parcel', task_queue => 'parcels'));
@@ -101,6 +138,10 @@ CREATE ROLE regress_wfi_support;
 GRANT EXECUTE ON FUNCTION wf_start, wf_signal, wf_cancel, wf_describe, wf_result TO regress_wfi_shop;
 GRANT EXECUTE ON FUNCTION wf_poll_workflow_task, wf_respond_workflow_task_completed,
     wf_respond_workflow_task_failed, wf_channel TO regress_wfi_shop_worker;
+CREATE ROLE regress_wfi_shop_code;
+GRANT EXECUTE ON FUNCTION wf_activity, wf_activity_start, wf_local_activity, wf_await, wf_await_any, wf_activity_cancel, wf_sleep,
+    wf_timer_start, wf_timer_cancel, wf_signal_receive, wf_cancel_requested, wf_cancellation_reason, wf_now, wf_random, wf_uuid
+    TO regress_wfi_shop_code;
 GRANT USAGE ON SCHEMA wf TO regress_wfi_support;
 GRANT SELECT ON wf.execution, wf.event TO regress_wfi_support;
 SET ROLE regress_wfi_support;
@@ -112,8 +153,8 @@ SELECT count(*) FROM public.wf_poll_workflow_task('orders');
 RESET ROLE;
 REVOKE USAGE ON SCHEMA wf FROM regress_wfi_support;
 REVOKE SELECT ON wf.execution, wf.event FROM regress_wfi_support;
-DROP OWNED BY regress_wfi_shop, regress_wfi_shop_worker, regress_wfi_support;
-DROP ROLE regress_wfi_shop, regress_wfi_shop_worker, regress_wfi_support;
+DROP OWNED BY regress_wfi_shop, regress_wfi_shop_code, regress_wfi_shop_worker, regress_wfi_support;
+DROP ROLE regress_wfi_shop, regress_wfi_shop_code, regress_wfi_shop_worker, regress_wfi_support;
 
 DROP TABLE orders;
 SELECT activity_end();
