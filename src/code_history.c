@@ -169,7 +169,7 @@ static void
 take_attributes(WfiCodeHistory *history, WfiSeen *seen, const WfiEvent *event)
 {
 	const Jsonb *attributes = event->attributes;
-	char	   *text;
+	char	   *string;
 
 	switch (event->type)
 	{
@@ -179,9 +179,9 @@ take_attributes(WfiCodeHistory *history, WfiSeen *seen, const WfiEvent *event)
 					 "original_execution_run_id");
 			break;
 		case WFI_EV_SIGNALED:
-			text = wfi_get_text(attributes, "signal_name");
+			string = wfi_get_text(attributes, "signal_name");
 
-			add_signal(history, event->event_id, text ? text : "");
+			add_signal(history, event->event_id, string ? string : "");
 			seen->payload = keep_json(history, attributes, "input");
 			break;
 		case WFI_EV_CANCEL_REQUESTED:
@@ -196,9 +196,9 @@ take_attributes(WfiCodeHistory *history, WfiSeen *seen, const WfiEvent *event)
 					 event->event_id);
 			break;
 		case WFI_EV_TASK_FAILED:
-			text = wfi_get_text(attributes, "cause");
+			string = wfi_get_text(attributes, "cause");
 
-			if (text !=NULL && strcmp(text, "ResetWorkflow") == 0)
+			if (string != NULL && strcmp(string, "ResetWorkflow") == 0)
 				add_seed(history, event->event_id, attributes, "new_run_id");
 			break;
 		case WFI_EV_ACTIVITY_SCHEDULED:

@@ -108,7 +108,7 @@ wfi_replay_block(WfiReplay *replay)
 }
 
 /* The code does not do what it did; the first difference counts. */
-static pg_noreturn void
+pg_noreturn static void
 mismatch(WfiReplay *replay, const char *message)
 {
 	if (replay->mismatch == NULL)
@@ -235,7 +235,7 @@ wfi_replay_cancel_visible(const WfiReplay *replay)
  * Raise an error in the code.  It is remembered, as the code may let it out,
  * and some languages change it on the way.
  */
-static pg_noreturn void
+pg_noreturn static void
 raise_in_code(WfiReplay *replay, int code, const char *message,
 			  const char *detail)
 {
@@ -248,7 +248,7 @@ raise_in_code(WfiReplay *replay, int code, const char *message,
 }
 
 /* The code learns that it is to cancel, this once. */
-static pg_noreturn void
+pg_noreturn static void
 deliver_cancel(WfiReplay *replay)
 {
 	replay->cancel_delivered = true;
@@ -288,7 +288,8 @@ room(WfiReplay *replay, void *array, int n, int *allocated, Size size)
  * long as the replay.
  */
 WfiCommand *
-wfi_replay_command(WfiReplay *replay, WfiEventType type, char *id, char *name)
+wfi_replay_command(WfiReplay *replay, WfiEventType type, const char *id,
+				   const char *name)
 {
 	WfiCommand *command;
 
@@ -308,8 +309,8 @@ wfi_replay_command(WfiReplay *replay, WfiEventType type, char *id, char *name)
  * gets the handle's number for one.
  */
 int64
-wfi_replay_new_handle(WfiReplay *replay, WfiEventType type, char *id,
-					  char *name)
+wfi_replay_new_handle(WfiReplay *replay, WfiEventType type, const char *id,
+					  const char *name)
 {
 	WfiHandle  *handle;
 	int			n = replay->n_handles;
@@ -492,10 +493,10 @@ wfi_replay_await(WfiReplay *replay, const int64 *handles, int n)
 }
 
 /* What a failure says, for the message of an error */
-static char *
+static const char *
 failure_message(const Jsonb *failure)
 {
-	char	   *message = failure && wfi_is_object(failure) ?
+	const char *message = failure && wfi_is_object(failure) ?
 	wfi_get_text(failure, "message") : NULL;
 
 	return message ? message : "no message";
@@ -510,7 +511,7 @@ json_text(Jsonb *value)
 }
 
 /* Tell the code that an activity failed; the failure is the detail. */
-static pg_noreturn void
+pg_noreturn static void
 raise_failure(WfiReplay *replay, const char *name, Jsonb *failure,
 			  const char *what)
 {

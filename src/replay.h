@@ -23,8 +23,8 @@ typedef struct WfiSeen
 	int64		refers_to;		/* an outcome: the event it is the outcome of */
 	int64		outcome;		/* event with the outcome, 0 while there is
 								 * none */
-	char	   *id;				/* of the activity, timer; name of the marker */
-	char	   *name;			/* type of the activity, also of a local one */
+	const char *id;				/* of the activity, timer; name of the marker */
+	const char *name;			/* type of the activity, also of a local one */
 	Jsonb	   *payload;		/* result, details, input */
 	Jsonb	   *failure;
 } WfiSeen;
@@ -101,8 +101,8 @@ typedef enum WfiCancellation
 typedef struct WfiHandle
 {
 	WfiEventType type;			/* WFI_EV_ACTIVITY_SCHEDULED, ..TIMER_STARTED */
-	char	   *id;				/* of the activity or timer */
-	char	   *name;			/* type of the activity */
+	const char *id;				/* of the activity or timer */
+	const char *name;			/* type of the activity */
 	WfiCancellation cancellation;
 	bool		disconnected;	/* a cancel of the workflow does not reach it */
 	int			command;		/* in the current task, -1 when before that */
@@ -117,8 +117,8 @@ typedef struct WfiHandle
 typedef struct WfiCommand
 {
 	WfiEventType type;			/* of the event it becomes */
-	char	   *id;				/* as in WfiSeen */
-	char	   *name;
+	const char *id;				/* as in WfiSeen */
+	const char *name;
 	int64		refers_to;
 	Jsonb	   *command;		/* to be sent; NULL while replaying */
 	bool		dropped;		/* taken back by the code */
@@ -180,17 +180,17 @@ extern void wfi_replay_begin(WfiReplay *replay);
 extern WfiReplay *wfi_replay_here(const char *function);
 extern const WfiCodeTask *wfi_replay_task(const WfiReplay *replay);
 extern bool wfi_replay_live(const WfiReplay *replay);
-extern pg_noreturn void wfi_replay_block(WfiReplay *replay);
+pg_noreturn extern void wfi_replay_block(WfiReplay *replay);
 extern void wfi_replay_go_on(WfiReplay *replay);
 extern void wfi_replay_check_end(WfiReplay *replay, const char *what);
 extern bool wfi_replay_cancel_visible(const WfiReplay *replay);
 extern bool wfi_replay_cancel_due(const WfiReplay *replay);
 extern void wfi_replay_check_cancel(WfiReplay *replay);
 extern int64 wfi_replay_new_handle(WfiReplay *replay, WfiEventType type,
-								   char *id, char *name);
+								   const char *id, const char *name);
 extern WfiHandle *wfi_replay_handle(const WfiReplay *replay, int64 handle);
 extern WfiCommand *wfi_replay_command(WfiReplay *replay, WfiEventType type,
-									  char *id, char *name);
+									  const char *id, const char *name);
 extern bool wfi_replay_cancel(WfiReplay *replay, WfiHandle *handle);
 extern int64 wfi_replay_done(const WfiReplay *replay, const WfiHandle *handle);
 extern int	wfi_replay_await(WfiReplay *replay, const int64 *handles, int n);

@@ -74,6 +74,15 @@ SELECT ended('swallowed');
 SELECT flow_run('cancel', '"uncaught"', 'uncaught') LIKE 'Running%', wf_cancel('uncaught', 'why'), go('uncaught');
 SELECT ended('uncaught');
 
+-- wrapped into an error that has no SQLSTATE of its own
+SELECT py_flow('wrapped', $$
+try:
+    call("SELECT wf_sleep('1 hour')")
+except plpy.SPIError as e:
+    raise Exception("it says: " + str(e))
+$$);
+SELECT flow_run('wrapped') LIKE 'Running%', wf_cancel('wrapped', 'why'), go('wrapped');
+
 -- failures
 SELECT py_flow('declined', $$
 return call("""SELECT wf_activity('decline', retry_policy => '{"maximum_attempts": 1}')""")
