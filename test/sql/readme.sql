@@ -93,6 +93,30 @@ SELECT wf_work(), wf_signal('order-8', 'payment', '99'), wf_work();
 SELECT wf_result('order-8');
 ROLLBACK;
 
+-- Its activities, with one that can resume.
+BEGIN;
+CREATE TABLE export (part int);
+CREATE FUNCTION export_parts(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    first int := coalesce((wf_activity_heartbeat_details() ->> 'done')::int + 1, 1);   -- where the attempt before has stopped
+BEGIN
+    FOR part IN first .. (input ->> 'parts')::int LOOP
+        INSERT INTO export VALUES (part);
+        PERFORM wf_activity_heartbeat(jsonb_build_object('done', part));               -- raises WF001 when it is to cancel
+    END LOOP;
+    RETURN jsonb_build_object('from', first);
+EXCEPTION WHEN SQLSTATE 'WF001' THEN                                                   -- its inserts are undone by now
+    RAISE EXCEPTION 'canceled' USING ERRCODE = 'WF001', DETAIL = 'nothing was exported';
+END $$;
+
+SELECT wf_register_activity('export', 'export_parts(jsonb)');
+CREATE FUNCTION export_workflow(input jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT wf_activity('export', input) $$;
+SELECT wf_register_workflow('export', 'export_workflow(jsonb)');
+SELECT named('export-1', wf_start('export-1', 'export', '{"parts": 3}'));
+SELECT wf_work();
+SELECT wf_result('export-1'), count(*) FROM export;
+ROLLBACK;
+
 --
 -- Reset
 --
@@ -140,7 +164,8 @@ GRANT EXECUTE ON FUNCTION wf_poll_workflow_task, wf_respond_workflow_task_comple
     wf_respond_workflow_task_failed, wf_channel TO regress_wfi_shop_worker;
 CREATE ROLE regress_wfi_shop_code;
 GRANT EXECUTE ON FUNCTION wf_activity, wf_activity_start, wf_local_activity, wf_await, wf_await_any, wf_activity_cancel, wf_sleep,
-    wf_timer_start, wf_timer_cancel, wf_signal_receive, wf_cancel_requested, wf_cancellation_reason, wf_now, wf_random, wf_uuid
+    wf_timer_start, wf_timer_cancel, wf_signal_receive, wf_cancel_requested, wf_cancellation_reason, wf_now, wf_random, wf_uuid,
+    wf_activity_heartbeat, wf_activity_heartbeat_details, wf_activity_info, wf_register_workflow, wf_register_activity
     TO regress_wfi_shop_code;
 GRANT USAGE ON SCHEMA wf TO regress_wfi_support;
 GRANT SELECT ON wf.execution, wf.event TO regress_wfi_support;
