@@ -4,7 +4,7 @@ SET search_path = test, public;
 SET check_function_bodies = off;
 \pset tuples_only on
 \pset format unaligned
-SELECT test_begin('code_basic');
+SELECT test_begin('test_code_basic');
 
 SELECT act('double', $$ BEGIN RETURN to_jsonb(input::int * 2); END $$);
 SELECT act('echo', $$ BEGIN RETURN input; END $$);

@@ -3,7 +3,7 @@ SET search_path = test, public;
 SET check_function_bodies = off;
 \pset tuples_only on
 \pset format unaligned
-SELECT test_begin('code_errors');
+SELECT test_begin('test_code_errors');
 
 SELECT act('echo', $$ BEGIN RETURN input; END $$);
 SELECT act('decline', $$

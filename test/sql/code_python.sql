@@ -6,7 +6,7 @@ SELECT count(*) = 0 AS absent FROM pg_available_extensions WHERE name = 'plpytho
 \if :absent
 \quit
 \endif
-SELECT test_begin('code_python');
+SELECT test_begin('test_code_python');
 SET client_min_messages = warning;
 CREATE EXTENSION plpython3u;
 RESET client_min_messages;

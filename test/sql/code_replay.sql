@@ -4,7 +4,7 @@ SET search_path = test, public;
 SET check_function_bodies = off;
 \pset tuples_only on
 \pset format unaligned
-SELECT test_begin('code_replay');
+SELECT test_begin('test_code_replay');
 
 SELECT act('echo', $$ BEGIN RETURN input; END $$);
 SELECT act('note', $$ BEGIN RETURN jsonb_build_array(input); END $$);
@@ -133,7 +133,7 @@ SELECT wf_result('rolled_back');
 
 -- Code that was changed while a run waits.  The first attempt's failure is in
 -- the history; it heals when the code does.
-CREATE FUNCTION changed(before text, after text) RETURNS text
+CREATE FUNCTION changed_code(before text, after text) RETURNS text
 LANGUAGE plpgsql SET search_path = public, test AS $$
 DECLARE
 	id text := 'changed-' || (SELECT count(*) + 1 FROM wf.execution WHERE workflow_id LIKE 'changed-%');
@@ -146,7 +146,7 @@ BEGIN
 	RETURN (SELECT format('%s: %s', attributes ->> 'cause', attributes #>> '{failure,message}')
 		FROM wf.event WHERE run_id = run_id_of(id) AND event_type = 'WorkflowTaskFailed');
 END $$;
-SELECT changed(before, after) FROM (VALUES
+SELECT changed_code(before, after) FROM (VALUES
 	-- another id, type, kind; less, more; an end that comes too early
 	($$ BEGIN RETURN wf_activity('a', activity_id => 'x', task_queue => 'q'); END $$,
 	 $$ BEGIN RETURN wf_activity('a', activity_id => 'y', task_queue => 'q'); END $$),
@@ -217,5 +217,32 @@ SELECT flow('broken', $$ BEGIN RETURN wf_signal_receive('s'); END $$);
 SELECT flow_run('broken') LIKE 'Running%';
 SELECT flow('broken', $$ BEGIN PERFORM wf_sleep('1 h'); RETURN wf_signal_receive('s'); END $$);
 SELECT wf_signal('broken', 's'), do_work(), do_work(), shown('broken');
+
+-- A reset with the code repaired: the new run replays what was kept of the
+-- history, and goes on from there.
+SELECT flow('repaired', $$
+DECLARE
+	first jsonb := wf_activity('echo', to_jsonb(wf_random()));
+BEGIN
+	PERFORM wf_local_activity('note', first), wf_signal_receive('s');
+	RETURN jsonb_build_array(first, 'wrong', wf_activity('echo', to_jsonb(wf_random())));
+END $$);
+SELECT flow_run('repaired');
+SELECT wf_signal('repaired', 's', '1'), go('repaired');
+SELECT wf_result('repaired') AS before \gset
+SELECT flow('repaired', $$
+DECLARE
+	first jsonb := wf_activity('echo', to_jsonb(wf_random()));
+BEGIN
+	PERFORM wf_local_activity('note', first), wf_signal_receive('s');
+	RETURN jsonb_build_array(first, wf_activity('echo', '"right"'), wf_activity('echo', to_jsonb(wf_random())), wf_signal_receive('s', '0'));
+END $$);
+SELECT event_id FROM wf_reset_points('repaired') ORDER BY event_id;
+SELECT string_agg(event_id || ' ' || short(event_type::text), ' ' ORDER BY event_id) FROM wf_reset('repaired', 15, 'repaired', signals => '[{"signal_name": "s", "input": 2}]');
+SELECT go(current_run('repaired'));
+SELECT jsonb_build_array(r -> 0 = :'before'::jsonb -> 0, r -> 1, r -> 2 <> :'before'::jsonb -> 2, r -> 3) FROM wf_result('repaired') r;
+-- and one that was stuck
+SELECT wf_reset('broken', wf_reset_point('broken', 'FirstWorkflowTask'), 'the code is another one') IS NOT NULL LIMIT 1;
+SELECT go(current_run('broken'));
 
 SELECT code_end();
