@@ -34,7 +34,7 @@ refuse_null(const char *name)
 void
 wfi_check_id(const char *value, const char *name)
 {
-	int			length;
+	Size		size;
 
 	if (value == NULL)
 		refuse_null(name);
@@ -42,19 +42,20 @@ wfi_check_id(const char *value, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must not be empty", name)));
-	length = pg_mbstrlen(value);
-	if (length > wfi_max_id_length)
+	size = strlen(value);
+	if (size > (Size) wfi_max_id_length &&
+		pg_mbstrlen(value) > wfi_max_id_length)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s exceeds the length limit", name),
 				 errdetail("It has %d characters, the limit is %d.",
-						   length, wfi_max_id_length)));
-	if (strlen(value) > WFI_MAX_ID_BYTES)
+						   pg_mbstrlen(value), wfi_max_id_length)));
+	if (size > WFI_MAX_ID_BYTES)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s exceeds the length limit", name),
 				 errdetail("It has %zu bytes, the limit is %d.",
-						   strlen(value), WFI_MAX_ID_BYTES)));
+						   size, WFI_MAX_ID_BYTES)));
 }
 
 /* A text that cannot be an id because of its size in bytes is refused. */

@@ -212,7 +212,8 @@ run_local(WfiReplay *replay, const WfiFunction *workflow, Trouble *trouble,
 							 "local activity type \"%s\" is not registered" :
 							 "local activity type \"%s\" is registered by another role",
 							 local->name),
-					ERRCODE_UNDEFINED_FUNCTION);
+					function == NULL ? ERRCODE_UNDEFINED_FUNCTION :
+					ERRCODE_INSUFFICIENT_PRIVILEGE);
 		return;
 	}
 	if (outer->context == NULL)

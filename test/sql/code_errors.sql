@@ -208,8 +208,40 @@ SELECT flow('no_local', $$ BEGIN RETURN wf_local_activity('nowhere'); END $$);
 SELECT flow_run('no_local');
 SELECT failure('no_local', 'WtFailed');
 
--- a reply that is refused takes back what local activities wrote
+-- one of another role: it would run with the rights of the workflow's
+CREATE ROLE wfi_code_role;
+GRANT USAGE ON SCHEMA test, public TO wfi_code_role;
+GRANT EXECUTE ON FUNCTION wf_register_activity TO wfi_code_role;
+SELECT flow('foreign_local', $$ BEGIN RETURN wf_local_activity('foreign'); END $$);
+SELECT run('foreign_local');
+BEGIN;
+SET LOCAL ROLE wfi_code_role;
+SELECT wf_register_activity('foreign', 'test.act_echo(jsonb)');
+RESET ROLE;
+SELECT wf_register_workflow('foreign_local', 'test.flow_foreign_local(jsonb)');
+SELECT wf_work(), failure('foreign_local', 'WtFailed');
+ROLLBACK;
+DROP OWNED BY wfi_code_role;
+DROP ROLE wfi_code_role;
+SELECT wf_terminate('foreign_local');
+-- one that meets with trouble: what was written before it is gone, too
 SELECT act('write', $$ BEGIN INSERT INTO test.t VALUES (7); RETURN NULL; END $$);
+SELECT act('trouble', $$ BEGIN RAISE EXCEPTION 'deadlock' USING ERRCODE = 'deadlock_detected'; END $$);
+SELECT flow('local_trouble', $$ BEGIN PERFORM wf_local_activity('write'), wf_local_activity('trouble'); RETURN NULL; END $$);
+SELECT flow_run('local_trouble'), failure('local_trouble', 'WtFailed');
+SELECT count(*) FROM t WHERE n = 7;
+
+-- who interrupts the session in which the code runs means all of the statement
+SELECT flow('sleepy', $$ BEGIN PERFORM pg_sleep(60); RETURN NULL; EXCEPTION WHEN OTHERS THEN RETURN NULL; END $$);
+SELECT run('sleepy');
+\set VERBOSITY terse
+SET statement_timeout = '200ms';
+SELECT do_work();
+RESET statement_timeout;
+\set VERBOSITY default
+SELECT h('sleepy'), wf_terminate('sleepy');
+
+-- a reply that is refused takes back what local activities wrote
 SELECT flow('refused', $$
 BEGIN
 	PERFORM wf_local_activity('write');

@@ -225,5 +225,25 @@ $node->poll_query_until('postgres', q(SELECT status <> 'Running' FROM wf.executi
 is(closed('long'), 'Completed 2000', 'a workflow of 2,000 steps');
 is(sql(q(SELECT count(*) FROM wf.event WHERE event_type::text ~ '^WorkflowTask(Failed|TimedOut)')), '0', 'no workflow task failed');
 
+#
+# A signal that comes in while the code is running
+#
+
+# The reply is refused, since it would close the workflow without having seen
+# the signal, and what the local activity wrote is taken back.
+activity('note', q[BEGIN PERFORM test.log('noted'); RETURN input; END]);
+workflow('busy', q[
+BEGIN
+	PERFORM wf_local_activity('note');
+	PERFORM pg_sleep(2);
+	RETURN coalesce(wf_signal_receive('s', '0'), '"no signal"');
+END]);
+sql(q(SELECT wf_start('busy', 'busy')));
+wait_until($node, q(SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'workflow_interrupt worker' AND wait_event = 'PgSleep')), 'the code runs');
+sql(q(SELECT wf_signal('busy', 's', '"seen"')));
+is(closed('busy'), 'Completed seen', 'the code sees the signal in the end');
+is(sql(q(SELECT string_agg(attributes ->> 'cause', ' ') FROM wf_history('busy') WHERE event_type = 'WorkflowTaskFailed')), 'UnhandledCommand', '... after its first reply was refused');
+is(logged('noted'), 'noted', '... and the local activity has had its effect once');
+
 $node->stop;
 done_testing();
