@@ -161,18 +161,18 @@ wfi_function_call(const WfiFunction *function, const Jsonb *input)
 static void
 read_procedure(FunctionCallInfo fcinfo, int n, WfiFunction *function)
 {
-	char	   *text = wfi_arg_id(fcinfo, n, "function");
+	char	   *signature = wfi_arg_id(fcinfo, n, "function");
 	Oid			oid;
 	HeapTuple	tuple;
 	Form_pg_proc procedure;
 
 	oid = DatumGetObjectId(DirectFunctionCall1(regprocedurein,
-											   CStringGetDatum(text)));
+											   CStringGetDatum(signature)));
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(oid));
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("function \"%s\" does not exist", text)));
+				 errmsg("function \"%s\" does not exist", signature)));
 	procedure = (Form_pg_proc) GETSTRUCT(tuple);
 	if (procedure->prokind != PROKIND_FUNCTION || procedure->proretset ||
 		procedure->pronargs != 1 ||

@@ -205,15 +205,15 @@ call_and_reply(const WfiFunction *function, Attempt *this)
 
 /* A text as a JSON string, or NULL. */
 static Jsonb *
-json_string(const char *text)
+json_string(const char *string)
 {
 	JsonbValue	value;
 
-	if (text == NULL)
+	if (string == NULL)
 		return NULL;
 	value.type = jbvString;
-	value.val.string.val = unconstify(char *, text);
-	value.val.string.len = strlen(text);
+	value.val.string.val = unconstify(char *, string);
+	value.val.string.len = strlen(string);
 	return JsonbValueToJsonb(&value);
 }
 
@@ -326,7 +326,7 @@ void
 wfi_activity_run(const WfiFunction *function, const WfiPolledTask *task)
 {
 	MemoryContext context = CurrentMemoryContext;
-	ErrorData  *error = NULL;
+	ErrorData  *volatile error = NULL;
 	Attempt		this;
 
 	begin_attempt(&this, task);

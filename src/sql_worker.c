@@ -311,7 +311,7 @@ static bool
 look_for_task(void)
 {
 	WfiLook		look;
-	bool		busy = false;
+	volatile bool busy = false;
 
 	wfi_worker_begin_look(&look);
 	for (int i = 0; i < nqueues; i++)
