@@ -34,7 +34,7 @@ typedef struct Trouble
 	const char *message;
 } Trouble;
 
-/* What an error that is in the way of a subtransaction needs to be undone */
+/* Where to be again at the end of a subtransaction */
 typedef struct Subtransaction
 {
 	MemoryContext context;
