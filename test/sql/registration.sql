@@ -117,7 +117,7 @@ SELECT wf_work(namespace => 'no such namespace');
 
 -- A function that is not there, or not the one that was registered, does not
 -- run; the failure says so.  The type is the SQLSTATE.
-CREATE FUNCTION changed(what text, type text) RETURNS SETOF text LANGUAGE plpgsql SET search_path = public, test AS $$
+CREATE FUNCTION after_change(what text, type text) RETURNS SETOF text LANGUAGE plpgsql SET search_path = public, test AS $$
 BEGIN
 	SET LOCAL ROLE regress_wfi_ann;
 	PERFORM wf_register_activity(type, 'regress_wfi_ann.act(jsonb)');
@@ -131,26 +131,26 @@ BEGIN
 END $$;
 SELECT new_act(t, format('{"task_queue": "default", "activity_type": "%s"}', t)::jsonb) FROM unnest(ARRAY['gone', 'remade', 'stolen', 'forbidden', 'hidden', 'moved', 'renamed']) t;
 BEGIN;
-SELECT changed('DROP FUNCTION regress_wfi_ann.act', 'gone');
+SELECT after_change('DROP FUNCTION regress_wfi_ann.act', 'gone');
 ROLLBACK;
 BEGIN;
-SELECT changed($$DROP FUNCTION regress_wfi_ann.act; SET LOCAL ROLE regress_wfi_ann;
+SELECT after_change($$DROP FUNCTION regress_wfi_ann.act; SET LOCAL ROLE regress_wfi_ann;
 	CREATE FUNCTION regress_wfi_ann.act(jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT to_jsonb(2)'; RESET ROLE$$, 'remade');
 ROLLBACK;
 BEGIN;
-SELECT changed($$ALTER FUNCTION regress_wfi_ann.act OWNER TO regress_wfi_bob; GRANT EXECUTE ON FUNCTION regress_wfi_ann.act TO PUBLIC$$, 'stolen');
+SELECT after_change($$ALTER FUNCTION regress_wfi_ann.act OWNER TO regress_wfi_bob; GRANT EXECUTE ON FUNCTION regress_wfi_ann.act TO PUBLIC$$, 'stolen');
 ROLLBACK;
 BEGIN;
-SELECT changed($$REVOKE EXECUTE ON FUNCTION regress_wfi_ann.act FROM regress_wfi_ann$$, 'forbidden');
+SELECT after_change($$REVOKE EXECUTE ON FUNCTION regress_wfi_ann.act FROM regress_wfi_ann$$, 'forbidden');
 ROLLBACK;
 BEGIN;
-SELECT changed($$ALTER SCHEMA regress_wfi_ann OWNER TO CURRENT_USER$$, 'hidden');
+SELECT after_change($$ALTER SCHEMA regress_wfi_ann OWNER TO CURRENT_USER$$, 'hidden');
 ROLLBACK;
 BEGIN;
-SELECT changed($$ALTER FUNCTION regress_wfi_ann.act SET SCHEMA test$$, 'moved');
+SELECT after_change($$ALTER FUNCTION regress_wfi_ann.act SET SCHEMA test$$, 'moved');
 ROLLBACK;
 BEGIN;
-SELECT changed($$ALTER ROLE regress_wfi_ann RENAME TO regress_wfi_anna; ALTER ROLE regress_wfi_anna RENAME TO regress_wfi_ann$$, 'renamed');
+SELECT after_change($$ALTER ROLE regress_wfi_ann RENAME TO regress_wfi_anna; ALTER ROLE regress_wfi_anna RENAME TO regress_wfi_ann$$, 'renamed');
 ROLLBACK;
 
 -- Which function it is was decided along the caller's search path, for good.
