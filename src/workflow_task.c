@@ -207,7 +207,8 @@ wfi_task_reset(WfiRun *run, const pg_uuid_t *base_run_id, const char *reason)
 	WfiObject	object;
 
 	Assert(run->task_scheduled_event_id != 0);
-	if (wfi_task_transient(run))
+	/* by a history, one without events is never started */
+	if (wfi_task_transient(run) && run->task_started_event_id == 0)
 	{
 		/* behind an event that it has not seen it is a first attempt */
 		if (run->task_scheduled_event_id != run->next_event_id)

@@ -87,6 +87,11 @@ SELECT new_transient('transient'), wf_signal('transient', 's', identity => 'clie
 SELECT points('transient');
 SELECT reset('transient', 5), h('transient/2');
 SELECT ev('transient/2', 5, 7);
+-- ... and one that has completed is like any other
+SELECT new_transient('completed'), reply('completed', commands(c_marker('m'))), h('completed');
+SELECT points('completed');
+SELECT reset('completed', 7), h('completed/2');
+SELECT ev('completed/2', 5, 8);
 SELECT new_transient('overtaken'), wt_fail('overtaken'), wf_signal('overtaken', 's1', identity => 'client'), wf_signal('overtaken', 's2', identity => 'client');
 SELECT h('overtaken');
 SELECT points('overtaken');
