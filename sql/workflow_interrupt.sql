@@ -710,6 +710,24 @@ CREATE FUNCTION wf_result(workflow_id text, run_id uuid DEFAULT NULL, namespace 
 COMMENT ON FUNCTION wf_result(text, uuid, text) IS
 	'result of the last run of the chain that begins with the run; NULL while it is open or when it completed without one; errors: WF013 failed, WF001 canceled, WF014 terminated (detail has the reason), WF015 timed out, WF002 not found, 22004, 22023';
 
+CREATE FUNCTION wf_check(
+	workflow_id text DEFAULT NULL,
+	run_id uuid DEFAULT NULL,
+	namespace text DEFAULT NULL,
+	OUT namespace text,
+	OUT workflow_id text,
+	OUT run_id uuid,
+	OUT event_id bigint,
+	OUT check_name text,
+	OUT expected text,
+	OUT found text
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'wfi_check'
+	LANGUAGE C STABLE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wf_check(text, uuid, text) IS
+	'what is not sound in the tables: one row per finding with the run, the event (NULL when it is not about one), what was checked, what is expected and what is there; no row when all is sound; without arguments everything is checked, with a namespace all of its runs, with a workflow_id all of its runs (in the namespace of the setting if that is NULL), with a run_id that run; changes nothing, locks nothing, sees one snapshot; shows no payloads; errors: WF002 not found, 22023';
+
 --
 -- Workers
 --

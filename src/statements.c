@@ -78,6 +78,27 @@
 	" AND task_queue" EQ "$4"
 
 /*
+ * Rows of a table for wf_check(), in the order of the runs they belong to:
+ * all there are, over all shards; those of a namespace's runs, likewise; those
+ * of a workflow's runs with ids in a range.
+ */
+#define OF_NAMESPACE \
+	" WHERE EXISTS (SELECT 1 FROM wf.execution AS e WHERE e.shard" EQ "t.shard" \
+	" AND e.run_id" EQ "t.run_id AND e.namespace" EQ "$1)"
+#define OF_WORKFLOW \
+	" WHERE t.shard" EQ "$1 AND t.run_id" GE "$2 AND t.run_id" LE "$3" \
+	" AND EXISTS (SELECT 1 FROM wf.execution AS e WHERE e.shard" EQ "t.shard" \
+	" AND e.run_id" EQ "t.run_id AND e.namespace" EQ "$4" \
+	" AND e.workflow_id" EQ "$5)"
+#define CHECK(statement, what, rest) \
+	[(statement) + CHECK_ALL] = {"SELECT " what rest, ""}, \
+	[(statement) + CHECK_NAMESPACE] = {"SELECT " what OF_NAMESPACE rest, "s"}, \
+	[(statement) + CHECK_WORKFLOW] = {"SELECT " what OF_WORKFLOW rest, "iuuss"}
+#define CHECK_ROWS(statement, columns, table, order) \
+	CHECK(statement, "t.shard, t.run_id, " columns " FROM wf." table " AS t", \
+		  " ORDER BY t.shard, t.run_id" order)
+
+/*
  * Parameter types: i int4, l int8, u uuid, s text, t timestamptz, b bool,
  * v interval, j jsonb, c "char", o wf.status, e wf.event_type, p tid,
  * r regrole; capitals are arrays.
@@ -344,6 +365,47 @@ const StatementDef wfi_statements[STATEMENTS] = {
 		"ORDER BY t.queue_id, t.task_id, t.shard LIMIT 1) n) "
 		"SELECT kind, task_queue, shard FROM q WHERE created_time" LT "$1",
 		"t"
+	},
+	CHECK_ROWS(CHECK_RUNS, "t, t.memo, t.search_attributes, "
+			   "EXISTS (SELECT 1 FROM wf.namespace AS n"
+			   " WHERE n.name" EQ "t.namespace)", "execution", ""),
+	CHECK_ROWS(CHECK_EVENTS, EVENT_COLUMNS, "event", ", t.event_id"),
+	CHECK_ROWS(CHECK_BUFFER, "position, event_time, event_type, attributes",
+			   "buffered_event", ", t.position"),
+	CHECK_ROWS(CHECK_TIMERS, "timer_id, started_event_id, fire_time", "timer",
+			   ", t.timer_id"),
+	CHECK_ROWS(CHECK_ACTIVITIES,
+			   ACTIVITY_COLUMNS ", state, cancel_requested", "activity",
+			   ", t.scheduled_event_id"),
+	CHECK_ROWS(CHECK_SIGNALS, "request_id", "signal_request",
+			   ", t.request_id"),
+	CHECK_ROWS(CHECK_TASKS, "queue_id, scheduled_event_id, attempt", "task",
+			   ""),
+	CHECK_ROWS(CHECK_WAKEUPS, "due_time", "wakeup", ", t.due_time"),
+	CHECK(CHECK_CURRENT, "t.namespace, t.workflow_id, "
+		  "pg_catalog.count(*) FILTER (WHERE t.is_current), "
+		  "pg_catalog.count(*) FROM wf.execution AS t",
+		  " GROUP BY t.shard, t.namespace, t.workflow_id"
+		  " HAVING pg_catalog.count(*) FILTER (WHERE t.is_current)"
+		  " OPERATOR(pg_catalog.<>) 1"),
+	[CURRENT_RUN_OF] = {
+		"SELECT t.run_id, t.close_time FROM wf.execution AS t"
+		" WHERE t.shard" EQ "$1 AND t.workflow_id" EQ "$2"
+		" AND t.namespace" EQ "$3 AND t.is_current", "iss"
+	},
+	[FIND_RUN] = {
+		/* over all shards; only wf_check() with nothing but a run id asks */
+		"SELECT namespace, workflow_id FROM wf.execution WHERE run_id" EQ "$1",
+		"u"
+	},
+	[FIRST_DIFFERENCE] = {
+		"SELECT t.event_id FROM wf.event AS t LEFT JOIN wf.event AS b"
+		" ON b.shard" EQ "$1 AND b.run_id" EQ "$3 AND b.event_id" EQ "t.event_id"
+		" WHERE t.shard" EQ "$1 AND t.run_id" EQ "$2 AND t.event_id" LT "$4"
+		" AND (b.event_id IS NULL OR NOT (b.batch_id" EQ "t.batch_id"
+		" AND b.event_time" EQ "t.event_time AND b.event_type" EQ "t.event_type"
+		" AND b.attributes" EQ "t.attributes))"
+		" ORDER BY t.event_id LIMIT 1", "iuul"
 	},
 	[NAMESPACE_EXISTS] = {
 		"SELECT 1 FROM wf.namespace WHERE name" EQ "$1", "s"

@@ -243,9 +243,9 @@ wfi_store_end(void)
 	SPI_finish();
 }
 
-/* Make a saved plan; its parameter types are letters, see param_type(). */
-SPIPlanPtr
-wfi_store_plan(const char *sql, const char *types)
+/* Make a saved generic plan. */
+static SPIPlanPtr
+make_plan(const char *sql, const char *types, int options)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Oid			oids[MAX_PARAMS];
@@ -254,7 +254,7 @@ wfi_store_plan(const char *sql, const char *types)
 
 	for (int i = 0; i < n; i++)
 		oids[i] = param_type(types[i]);
-	plan = SPI_prepare_cursor(sql, n, oids, CURSOR_OPT_GENERIC_PLAN);
+	plan = SPI_prepare_cursor(sql, n, oids, CURSOR_OPT_GENERIC_PLAN | options);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\": %s", sql,
 			 SPI_result_code_string(SPI_result));
@@ -262,6 +262,13 @@ wfi_store_plan(const char *sql, const char *types)
 	/* SPI goes back to its own context */
 	MemoryContextSwitchTo(context);
 	return plan;
+}
+
+/* Make a saved plan; its parameter types are letters, see param_type(). */
+SPIPlanPtr
+wfi_store_plan(const char *sql, const char *types)
+{
+	return make_plan(sql, types, 0);
 }
 
 /* Execute a plan; the number of rows it returned or changed. */
@@ -312,6 +319,27 @@ wfi_store_stream(Statement statement, Params *params, DestReceiver *receiver,
 			 SPI_result_code_string(result));
 	MemoryContextSwitchTo(context);
 	return SPI_processed;
+}
+
+/*
+ * Open a cursor for a SELECT of many rows, along an index where there is one
+ * rather than by a sort.
+ */
+Portal
+wfi_store_cursor(Statement statement, Params *params)
+{
+	const StatementDef *def = &wfi_statements[statement];
+	MemoryContext context = CurrentMemoryContext;
+	Portal		portal;
+
+	Assert(params->n == (int) strlen(def->types));
+	if (plans[statement] == NULL)
+		plans[statement] = make_plan(def->sql, def->types,
+									 CURSOR_OPT_FAST_PLAN);
+	portal = SPI_cursor_open(NULL, plans[statement], params->values,
+							 params->nulls, session->read_only);
+	MemoryContextSwitchTo(context);
+	return portal;
 }
 
 /* Execute a statement; the number of rows it returned or changed. */

@@ -16,6 +16,15 @@
 /* How many events one statement inserts without arrays */
 #define MAX_EVENT_ROWS 4
 
+/* The statements of wf_check() come in one variant for each kind of scope. */
+typedef enum CheckVariant
+{
+	CHECK_ALL,
+	CHECK_NAMESPACE,
+	CHECK_WORKFLOW,
+	CHECK_VARIANTS				/* how many there are */
+} CheckVariant;
+
 typedef enum Statement
 {
 	LOCK_CURRENT,
@@ -65,6 +74,18 @@ typedef enum Statement
 	READ_WAKEUPS,
 	DELETE_WAKEUP,
 	RENOTIFY,
+	CHECK_RUNS,
+	CHECK_EVENTS = CHECK_RUNS + CHECK_VARIANTS,
+	CHECK_BUFFER = CHECK_EVENTS + CHECK_VARIANTS,
+	CHECK_TIMERS = CHECK_BUFFER + CHECK_VARIANTS,
+	CHECK_ACTIVITIES = CHECK_TIMERS + CHECK_VARIANTS,
+	CHECK_SIGNALS = CHECK_ACTIVITIES + CHECK_VARIANTS,
+	CHECK_TASKS = CHECK_SIGNALS + CHECK_VARIANTS,
+	CHECK_WAKEUPS = CHECK_TASKS + CHECK_VARIANTS,
+	CHECK_CURRENT = CHECK_WAKEUPS + CHECK_VARIANTS,
+	CURRENT_RUN_OF = CHECK_CURRENT + CHECK_VARIANTS,
+	FIND_RUN,
+	FIRST_DIFFERENCE,
 	NAMESPACE_EXISTS,
 	NAMESPACE_IN_USE,
 	DESCRIBE_NAMESPACE,
@@ -240,10 +261,18 @@ extern void wfi_direct_scan_end(WfiDirectScan *scan);
 /* store_run.c */
 extern void wfi_store_forget_runs(void);
 extern void wfi_store_look_afresh(void);
+extern WfiRun *wfi_store_composite_run(Datum row);
+
+/* store_activity.c */
+#define ACTIVITY_NCOLUMNS 25
+extern WfiActivity *wfi_store_activity_row(Datum *values, bool *nulls);
 
 /* Execute a statement whose rows go to the receiver one by one. */
 extern uint64 wfi_store_stream(Statement statement, Params *params,
 							   DestReceiver *receiver, int expected);
+
+/* Open a cursor for a SELECT of many rows. */
+extern Portal wfi_store_cursor(Statement statement, Params *params);
 
 /* Execute a statement; the number of rows it returned or changed. */
 extern uint64 wfi_store_execute(Statement statement, Params *params,

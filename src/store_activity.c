@@ -8,8 +8,6 @@
 
 #include "store.h"
 
-#define ACTIVITY_NCOLUMNS 25
-
 /* A copy of a JSON column, or NULL. */
 static Jsonb *
 json_column(Datum *values, bool *nulls, int n)
@@ -17,18 +15,14 @@ json_column(Datum *values, bool *nulls, int n)
 	return nulls[n] ? NULL : DatumGetJsonbPCopy(values[n]);
 }
 
-/* An activity from a row with ACTIVITY_COLUMNS. */
-static WfiActivity *
-read_activity(HeapTuple tuple, TupleDesc desc)
+/* An activity from the values of ACTIVITY_COLUMNS. */
+WfiActivity *
+wfi_store_activity_row(Datum *values, bool *nulls)
 {
 	WfiActivity *activity = palloc0(sizeof(WfiActivity));
-	Datum		values[ACTIVITY_NCOLUMNS];
-	bool		nulls[ACTIVITY_NCOLUMNS];
 	pg_uuid_t  *token;
 	int			n = 0;
 
-	Assert(desc->natts == ACTIVITY_NCOLUMNS);
-	heap_deform_tuple(tuple, desc, values, nulls);
 	activity->scheduled_event_id = DatumGetInt64(values[n++]);
 	activity->activity_id = text_column(values, nulls, n++);
 	activity->activity_type = text_column(values, nulls, n++);
@@ -61,6 +55,18 @@ read_activity(HeapTuple tuple, TupleDesc desc)
 	if (wfi_activity_started(activity))
 		wfi_heartbeat_overlay(activity);
 	return activity;
+}
+
+/* An activity from a row with ACTIVITY_COLUMNS. */
+static WfiActivity *
+read_activity(HeapTuple tuple, TupleDesc desc)
+{
+	Datum		values[ACTIVITY_NCOLUMNS];
+	bool		nulls[ACTIVITY_NCOLUMNS];
+
+	Assert(desc->natts == ACTIVITY_NCOLUMNS);
+	heap_deform_tuple(tuple, desc, values, nulls);
+	return wfi_store_activity_row(values, nulls);
 }
 
 /* The activity that a SELECT finds, or NULL. */

@@ -251,9 +251,10 @@ read_run(TupleDesc desc, Datum *all, bool *all_nulls)
 }
 
 /* A run from its row as a composite value. */
-static WfiRun *
-read_composite(HeapTupleHeader row)
+WfiRun *
+wfi_store_composite_run(Datum value)
 {
+	HeapTupleHeader row = DatumGetHeapTupleHeader(value);
 	TupleDesc	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(row),
 											  HeapTupleHeaderGetTypMod(row));
 	Datum	   *values = palloc(desc->natts * sizeof(Datum));
@@ -290,7 +291,7 @@ select_run(Statement statement, Params *params, bool locked)
 		return NULL;
 	table = SPI_tuptable;
 	row = SPI_getbinval(table->vals[0], table->tupdesc, 1, &isnull);
-	run = read_composite(DatumGetHeapTupleHeader(row));
+	run = wfi_store_composite_run(row);
 	position = SPI_getbinval(table->vals[0], table->tupdesc, 2, &isnull);
 	run->position = *(ItemPointer) DatumGetPointer(position);
 	if (locked)

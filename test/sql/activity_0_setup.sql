@@ -255,6 +255,7 @@ DECLARE
 BEGIN
 	SELECT string_agg(i, E'\n' ORDER BY i COLLATE "C") INTO result FROM (
 		SELECT i FROM activity_inconsistencies() i
+		UNION SELECT i FROM findings() i
 		UNION SELECT i FROM inconsistencies() i
 			WHERE NOT EXISTS (SELECT FROM wf.event v JOIN wf.execution e USING (shard, run_id)
 				WHERE (v.event_type::text ~ '^ActivityTask' AND i ~ '(scheduled|started)_event_id refers to'

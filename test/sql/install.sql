@@ -57,6 +57,7 @@ INSERT INTO expected VALUES
 	('wf_cancel', 'v', false, 'u', false, 'boolean'),
 	('wf_cancel_trigger', 'v', false, 'u', false, 'trigger'),
 	('wf_channel', 'i', true, 's', false, 'text'),
+	('wf_check', 's', false, 'u', true, 'record'),
 	('wf_create_namespace', 'v', false, 'u', false, 'void'),
 	('wf_describe', 's', false, 'u', false, 'jsonb'),
 	('wf_describe_namespace', 's', false, 'u', false, 'jsonb'),

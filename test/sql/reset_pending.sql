@@ -62,6 +62,7 @@ SELECT reset('b', 7), h('b'), h('b/2'), acts('b/2');
 -- The time-outs begin anew.
 SELECT new_act('t', '{"schedule_to_start_timeout": "3600s", "schedule_to_close_timeout": "7200s"}', force => true);
 UPDATE wf.event SET event_time = event_time - interval '3 hours' WHERE run_id = run_id_of('t');
+UPDATE wf.execution SET start_time = start_time - interval '3 hours', execution_time = execution_time - interval '3 hours' WHERE run_id = run_id_of('t');
 SELECT poll('t'), reply('t'), reset('t', 8), acts('t/2');
 SELECT let_pass('t/2', '1 millisecond');
 SELECT due_time - start_time FROM wf.wakeup JOIN wf.execution USING (shard, run_id) WHERE run_id = run_id_of('t/2');
@@ -70,6 +71,7 @@ SELECT due_time - start_time FROM wf.wakeup JOIN wf.execution USING (shard, run_
 SELECT new('timer'), poll('timer'), reply('timer', commands(c_timer('past', '1 hour'), c_timer('future', '3 hours'), c_timer('none', '2 hours')), force => true);
 SELECT poll('timer'), reply('timer', commands(c_cancel_timer('none'), c_timer('late', '1 s'))), h('timer');
 UPDATE wf.event SET event_time = event_time - interval '2 hours' WHERE run_id = run_id_of('timer') AND event_id <= 9;
+UPDATE wf.execution SET start_time = start_time - interval '2 hours', execution_time = execution_time - interval '2 hours' WHERE run_id = run_id_of('timer');
 SELECT plan('timer', 10);
 SELECT reset('timer', 10), wait_for('timer/2', 'TimerFired');
 SELECT ev('timer/2', 12, 13), h('timer/2');

@@ -107,4 +107,8 @@ SELECT count(*), bool_and((attributes ->> 'input')::int = event_id - 4) FROM wf.
 	WHERE run_id = run_id_of('many/2') AND event_type = 'WorkflowExecutionSignaled';
 
 DROP FUNCTION new_signaled;
+-- Nothing is wrong but with the run that was made to continue in another one.
+DELETE FROM wf.event WHERE run_id = run_id_of('chain');
+DELETE FROM wf.signal_request WHERE run_id = run_id_of('chain');
+DELETE FROM wf.execution WHERE run_id = run_id_of('chain');
 SELECT activity_end();

@@ -447,13 +447,22 @@ LANGUAGE sql SET search_path = public, test AS $$
 			ELSE false END
 $$;
 
+-- What wf_check() finds anywhere.
+CREATE FUNCTION findings() RETURNS SETOF text
+LANGUAGE sql SET search_path = public, test AS $$
+	SELECT format('%s: %s, found: %s', concat_ws(' ', f.namespace, f.workflow_id, f.run_id::text,
+			'event ' || f.event_id, f.check_name), f.expected, f.found)
+	FROM wf_check() f
+$$;
+
 -- End a file: check all that is stored, then remove it.
 CREATE FUNCTION test_end() RETURNS text
 LANGUAGE plpgsql SET search_path = public, test AS $$
 DECLARE
 	result text;
 BEGIN
-	SELECT string_agg(i, E'\n' ORDER BY i COLLATE "C") INTO result FROM inconsistencies() i;
+	SELECT string_agg(i, E'\n' ORDER BY i COLLATE "C") INTO result
+		FROM (SELECT inconsistencies() UNION ALL SELECT findings()) x (i);
 	DELETE FROM wf.event;
 	DELETE FROM wf.buffered_event;
 	DELETE FROM wf.timer;

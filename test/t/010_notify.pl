@@ -267,6 +267,8 @@ is($ret, 0, 'not preloaded: DROP EXTENSION');
 $s->quit;
 $l->{psql}->quit;
 
+check_sound($node);
 $node->stop;
+check_sound($plain);
 $plain->stop;
 done_testing();

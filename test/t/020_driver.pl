@@ -193,5 +193,6 @@ is(driver_pid($node, 'postgres'), $driver2, 'still the same driver');
 
 $s->quit;
 $l->{psql}->quit;
+check_sound($node);
 $node->stop;
 done_testing();

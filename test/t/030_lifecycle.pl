@@ -217,6 +217,7 @@ ok($node->poll_query_until('postgres',
 wait_for_driver($node, 'postgres', $pid);
 wait_for_driver($node, 'second');
 works('second', 'after kill -9');
+check_sound($node);
 $node->stop;
 
 #
@@ -241,6 +242,7 @@ wait_for_driver($small, 'second');
 pass('a slot that gets free is used');
 my $count = () = slurp_file($small->logfile) =~ /out of background worker slots/g;
 is($count, 1, 'said only once');
+check_sound($small);
 $small->stop;
 
 done_testing();

@@ -67,5 +67,6 @@ ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wf.wakeup WHERE
 	'and the wake-ups are dealt with');
 
 $s->quit;
+check_sound($node);
 $node->stop;
 done_testing();

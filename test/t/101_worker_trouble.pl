@@ -3,6 +3,9 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib $FindBin::RealBin;
+
 use File::Temp qw(tempfile);
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
@@ -10,6 +13,7 @@ use PostgreSQL::Test::Utils;
 use POSIX qw(mkfifo);
 use Test::More;
 use Time::HiRes qw(time usleep);
+use WfiTest qw(check_sound);
 
 my $program = delete $ENV{WF_WORKER} // './wf_worker';
 delete $ENV{PGAPPNAME};
@@ -317,5 +321,6 @@ cmp_ok($node->safe_psql('postgres', q(
 is(stop_worker($_), 0, 'worker stops') foreach @workers;
 unlike(slurp_file($_->{log}), qr/warning|error/, 'without warnings') foreach @workers;
 
+check_sound($node);
 $node->stop;
 done_testing();

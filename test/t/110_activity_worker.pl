@@ -11,6 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
+use WfiTest qw(check_sound);
 use WorkerTest;
 
 #
@@ -389,5 +390,6 @@ is(closing_event('background'), 'ActivityTaskCompleted', 'background: not waited
 $pid = pid_at_gate('background');
 wait_until('background: and killed', sub { is_gone($pid) });
 
+check_sound($node);
 $node->stop;
 done_testing();

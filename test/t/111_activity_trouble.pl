@@ -9,6 +9,7 @@ use lib $FindBin::RealBin;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+use WfiTest qw(check_sound);
 use WorkerTest;
 
 my $node = new_node();
@@ -305,5 +306,6 @@ is( sql(q(
 	AND (attributes ->> 'attempt')::int > 1)),
 	'Heartbeat', 'no second attempt without a time-out of the first');
 
+check_sound($node);
 $node->stop;
 done_testing();

@@ -260,5 +260,6 @@ sql('CREATE EXTENSION workflow_interrupt');
 wait_for_driver($node, 'postgres');
 is(sqlstate("SELECT wf_heartbeat('$alive')"), 'WF005', 'token of an earlier life of the extension');
 
+check_sound($node);
 $node->stop;
 done_testing();

@@ -169,5 +169,6 @@ sql(qq(
 is_pushed('nobody', q(SELECT wf_terminate('nobody')), '', 'without an identity');
 
 $_->quit foreach $listener->{psql}, $session;
+check_sound($node);
 $node->stop;
 done_testing();

@@ -13,7 +13,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(new_node driver_pid wait_for_driver wait_for_no_driver
-  listener notices wait_for_notice open_session);
+  listener notices wait_for_notice open_session check_sound);
 
 # A running node with the library preloaded, the extension not created.  Runs
 # that only these tests start can be told to hurry by more configuration.
@@ -125,6 +125,22 @@ sub wait_for_notice
 		usleep(50_000);
 	}
 	BAIL_OUT('no notice about queue ' . ($queue // '(any)'));
+}
+
+# At the end: nothing that is stored is wrong, in any database.
+sub check_sound
+{
+	my ($node) = @_;
+	my @databases = split /\n/,
+	  $node->safe_psql('postgres', 'SELECT datname FROM pg_database WHERE datallowconn ORDER BY 1');
+
+	foreach my $database (@databases)
+	{
+		next if !$node->safe_psql($database,
+			"SELECT count(*) FROM pg_extension WHERE extname = 'workflow_interrupt'");
+		is($node->safe_psql($database, 'SELECT * FROM wf_check()'),
+			'', "all is sound in database $database");
+	}
 }
 
 1;
