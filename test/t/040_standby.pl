@@ -34,6 +34,7 @@ is($standby->safe_psql('postgres', q(SELECT event_type FROM wf_history('here')))
 	"WorkflowExecutionStarted\nWorkflowTaskScheduled", 'wf_history()');
 isnt($standby->safe_psql('postgres', q(SELECT wf_describe('here'))), '', 'wf_describe()');
 is($standby->safe_psql('postgres', q(SELECT wf_result('here') IS NULL)), 't', 'wf_result()');
+is($standby->safe_psql('postgres', q(SELECT count(*) FROM wf_check())), '0', 'wf_check()');
 is($standby->safe_psql('postgres', q(SELECT wf_channel('workflow', 'q'))), 'wf_workflow_q', 'wf_channel()');
 
 # Writing is refused, and says why.
@@ -67,5 +68,6 @@ wait_for_notice($l, 'q');
 pass('and its work is announced');
 $l->{psql}->quit;
 
+check_sound($standby);
 $standby->stop;
 done_testing();
