@@ -21,6 +21,7 @@ use strict;
 use warnings;
 
 use IPC::Open2;
+use List::Util qw(sum);
 
 use Bench;
 use Instructions;
@@ -108,13 +109,13 @@ sub check
 	$twins += $_->{done} foreach @variants{qw(skip plpgsql sql delete)};
 	foreach ([ wf => $ours ], [ twin => $twins ])
 	{
-		my ($side, $taken) = @$_;
-		my $left = sql("SELECT count(*) FROM $side.task");
+		my ($side, $wanted) = @$_;
+		my $taken = $tasks - sql("SELECT count(*) FROM $side.task");
 
-		die "bench: $taken calls left $left of $tasks tasks in schema $side\n" if $tasks - $taken != $left;
+		die "bench: $wanted calls took $taken tasks in schema $side\n" if $taken != $wanted;
 	}
-	die "bench: not all tasks that were taken are started\n"
-	  if sql('SELECT count(*) FROM wf.activity WHERE started_time IS NOT NULL') != $ours;
+	my $started = sql('SELECT count(*) FROM wf.activity WHERE started_time IS NOT NULL');
+	die "bench: $ours calls started $started activities\n" if $started != $ours;
 	return;
 }
 
@@ -129,7 +130,8 @@ sub grow_old
 	print $in "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 'ready' FROM wf.task LIMIT 1;\n";
 	$in->flush;
 	die "bench: there is no old snapshot\n" if (<$out> // '') ne "ready\n";
-	sql(("SELECT count(*) FROM " . $poll =~ s/,/, 1000,/r) x $polls);
+	my $taken = sum(split /\n/, sql(("SELECT count(*) FROM " . $poll =~ s/,/, 1000,/r) x $polls));
+	die "bench: $polls polls took $taken tasks instead of $old_tasks\n" if $taken != $old_tasks;
 	sql("DELETE FROM twin.task WHERE task_id <
 		(SELECT min(task_id) FROM twin.task) + $old_tasks");
 	return sub {
