@@ -98,10 +98,10 @@ BEGIN
 	VALUES (new_shard, new_run_id, 2, 1, now, 'WorkflowTaskScheduled',
 		scheduled);
 	INSERT INTO twin.task (queue_id, shard, run_id, scheduled_event_id,
-		attempt, created_time, kind, namespace, task_queue)
+		attempt, created_time, kind, namespace, task_queue, type)
 	VALUES (hashtextextended('w' || start.namespace || start.task_queue, 0),
 		new_shard, new_run_id, 2, 1, now, 'w', start.namespace,
-		start.task_queue);
+		start.task_queue, start.workflow_type);
 	IF notify THEN
 		PERFORM pg_notify('wf_workflow_' || start.task_queue,
 			json_build_object('task_queue', start.task_queue,
@@ -126,7 +126,8 @@ DECLARE
 BEGIN
 	SELECT e.shard, e.run_id, e.status, e.cancel_requested, e.next_event_id,
 		e.history_size, e.last_event_time, e.task_scheduled_event_id,
-		e.task_started_event_id, e.task_attempt, e.task_timeout, e.task_queue
+		e.task_started_event_id, e.task_attempt, e.task_timeout, e.task_queue,
+		e.workflow_type
 	INTO run FROM twin.execution e
 	WHERE e.shard = wf.shard_of(cancel.namespace, cancel.workflow_id)
 		AND e.workflow_id = cancel.workflow_id
@@ -170,10 +171,10 @@ BEGIN
 		task_original_scheduled_time = now
 	WHERE e.shard = run.shard AND e.run_id = run.run_id;
 	INSERT INTO twin.task (queue_id, shard, run_id, scheduled_event_id,
-		attempt, created_time, kind, namespace, task_queue)
+		attempt, created_time, kind, namespace, task_queue, type)
 	VALUES (hashtextextended('w' || cancel.namespace || run.task_queue, 0),
 		run.shard, run.run_id, run.next_event_id + 1, run.task_attempt, now,
-		'w', cancel.namespace, run.task_queue);
+		'w', cancel.namespace, run.task_queue, run.workflow_type);
 	IF notify THEN
 		PERFORM pg_notify('wf_workflow_' || run.task_queue,
 			json_build_object('task_queue', run.task_queue,
@@ -199,7 +200,8 @@ DECLARE
 BEGIN
 	SELECT e.shard, e.run_id, e.status, e.signal_count, e.next_event_id,
 		e.history_size, e.last_event_time, e.task_scheduled_event_id,
-		e.task_started_event_id, e.task_attempt, e.task_timeout, e.task_queue
+		e.task_started_event_id, e.task_attempt, e.task_timeout, e.task_queue,
+		e.workflow_type
 	INTO run FROM twin.execution e
 	WHERE e.shard = wf.shard_of(signal.namespace, signal.workflow_id)
 		AND e.workflow_id = signal.workflow_id
@@ -249,10 +251,10 @@ BEGIN
 		task_original_scheduled_time = now
 	WHERE e.shard = run.shard AND e.run_id = run.run_id;
 	INSERT INTO twin.task (queue_id, shard, run_id, scheduled_event_id,
-		attempt, created_time, kind, namespace, task_queue)
+		attempt, created_time, kind, namespace, task_queue, type)
 	VALUES (hashtextextended('w' || signal.namespace || run.task_queue, 0),
 		run.shard, run.run_id, run.next_event_id + 1, run.task_attempt, now,
-		'w', signal.namespace, run.task_queue);
+		'w', signal.namespace, run.task_queue, run.workflow_type);
 	IF notify THEN
 		PERFORM pg_notify('wf_workflow_' || run.task_queue,
 			json_build_object('task_queue', run.task_queue,
@@ -275,7 +277,7 @@ DECLARE
 	terminated jsonb;
 BEGIN
 	SELECT e.shard, e.run_id, e.status, e.next_event_id, e.history_size,
-		e.last_event_time, e.task_started_event_id
+		e.last_event_time, e.task_started_event_id, e.wakeup_time
 	INTO run FROM twin.execution e
 	WHERE e.shard = wf.shard_of(terminate.namespace, terminate.workflow_id)
 		AND e.workflow_id = terminate.workflow_id
@@ -306,8 +308,14 @@ BEGIN
 		last_event_time = now,
 		close_time = now,
 		status = 'Terminated',
-		task_scheduled_event_id = 0
+		task_scheduled_event_id = 0,
+		wakeup_time = NULL
 	WHERE e.shard = run.shard AND e.run_id = run.run_id;
+	IF run.wakeup_time IS NOT NULL THEN
+		DELETE FROM twin.wakeup w
+		WHERE w.shard = run.shard AND w.run_id = run.run_id
+			AND w.due_time = run.wakeup_time;
+	END IF;
 	RETURN true;
 END
 $$;
@@ -329,7 +337,7 @@ DECLARE
 BEGIN
 	SELECT e.status, e.next_event_id, e.history_size, e.last_event_time,
 		e.task_scheduled_event_id, e.task_started_event_id, e.task_token,
-		e.buffered_count
+		e.buffered_count, e.wakeup_time
 	INTO run FROM twin.execution e
 	WHERE e.shard = complete.shard AND e.run_id = complete.run_id
 	FOR UPDATE;
@@ -370,8 +378,14 @@ BEGIN
 		task_started_event_id = 0,
 		task_token = NULL,
 		task_attempt = 1,
-		task_identity = NULL
+		task_identity = NULL,
+		wakeup_time = NULL
 	WHERE e.shard = complete.shard AND e.run_id = complete.run_id;
+	IF run.wakeup_time IS NOT NULL THEN
+		DELETE FROM twin.wakeup w
+		WHERE w.shard = complete.shard AND w.run_id = complete.run_id
+			AND w.due_time = run.wakeup_time;
+	END IF;
 	RETURN true;
 END
 $$;
