@@ -4,7 +4,7 @@
  *
  * The statements run as the owner of schema wf: callers need EXECUTE on the
  * functions and nothing else.  Locks are taken in one order: the run's row
- * first, then rows of its other tables.  Runs that rows of wf.task and
+ * first (a reset's base before the current run), then rows of its other tables.  Runs that rows of wf.task and
  * wf.wakeup lead to, and these rows, are locked with SKIP LOCKED only.
  */
 #include "postgres.h"
@@ -427,6 +427,11 @@ wfi_store_event_type(WfiEventType type)
 WfiEventType
 wfi_store_read_event_type(Datum value)
 {
+	Oid			guess = DatumGetObjectId(value) - event_oids[0];
+
+	/* labels made by one command have most often OIDs in a row */
+	if (guess < WFI_EVENT_TYPES && event_oids[guess] == DatumGetObjectId(value))
+		return (WfiEventType) guess;
 	for (int i = 0; i < WFI_EVENT_TYPES; i++)
 	{
 		if (event_oids[i] == DatumGetObjectId(value))
