@@ -322,32 +322,26 @@ check_activities(const WfiChecked *c)
 {
 	const List *should = c->replay->activities;
 	const List *stored = c->activities;
-	int			i = 0;
-	int			j = 0;
+	const ListCell *i = list_head(should);
+	const ListCell *j = list_head(stored);
 
-	while (i < list_length(should) || j < list_length(stored))
+	while (i != NULL || j != NULL)
 	{
-		const WfiActivity *a = i < list_length(should) ? list_nth(should, i) : NULL;
-		const WfiCheckedActivity *b = j < list_length(stored) ? list_nth(stored, j) : NULL;
+		const WfiActivity *a = i ? lfirst(i) : NULL;
+		const WfiCheckedActivity *b = j ? lfirst(j) : NULL;
 		int64		a_id = a ? a->scheduled_event_id : PG_INT64_MAX;
 		int64		b_id = b ? b->activity.scheduled_event_id : PG_INT64_MAX;
 
 		if (a != NULL && a_id < b_id)
-		{
 			activity_finding(c, a, "pending", "no row");
-			i++;
-		}
 		else if (b != NULL && b_id < a_id)
-		{
 			activity_finding(c, &b->activity, "not pending", "a row");
-			j++;
-		}
 		else if (a != NULL && b != NULL)
-		{
 			check_activity(c, a, b);
-			i++;
-			j++;
-		}
+		if (a_id <= b_id)
+			i = lnext(should, i);
+		if (b_id <= a_id)
+			j = lnext(stored, j);
 	}
 }
 
@@ -365,29 +359,34 @@ static void
 check_signals(const WfiChecked *c)
 {
 	List	   *should = list_copy(c->replay->signal_requests);
-	int			i = 0;
-	int			j = 0;
+	const ListCell *i;
+	const ListCell *j = list_head(c->signals);
+	const char *previous = NULL;
 
 	list_sort(should, compare_texts);
-	while (i < list_length(should) || j < list_length(c->signals))
+	i = list_head(should);
+	while (i != NULL || j != NULL)
 	{
-		const char *a = i < list_length(should) ? list_nth(should, i) : NULL;
-		const char *b = j < list_length(c->signals) ? list_nth(c->signals, j) : NULL;
+		const char *a = i ? lfirst(i) : NULL;
+		const char *b = j ? lfirst(j) : NULL;
 		int			order = a == NULL ? 1 : b == NULL ? -1 : strcmp(a, b);
 
 		if (order < 0)
 			wfi_finding(c, 0, "signal request",
 						psprintf("signal request \"%s\": known, once", a),
-						i > 0 && strcmp(list_nth(should, i - 1), a) == 0 ?
+						previous && strcmp(previous, a) == 0 ?
 						"another signal" : "no row");
 		else if (order > 0)
 			wfi_finding(c, 0, "signal request",
 						psprintf("signal request \"%s\": not known", b),
 						"a row");
 		if (order <= 0)
-			i++;
+		{
+			previous = a;
+			i = lnext(should, i);
+		}
 		if (order >= 0)
-			j++;
+			j = lnext(c->signals, j);
 	}
 }
 

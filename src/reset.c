@@ -38,7 +38,7 @@ parse_exclude(ArrayType *array)
 					  &n);
 	for (int i = 0; i < n; i++)
 	{
-		char	   *name = nulls[i] ? "NULL" : TextDatumGetCString(names[i]);
+		const char *name = nulls[i] ? "NULL" : TextDatumGetCString(names[i]);
 		int			bit = 0;
 
 		while (exclude_names[bit] != NULL &&
@@ -167,7 +167,7 @@ wfi_reset_check(const WfiReset *reset)
 }
 
 /* Which points are legal near one that is not. */
-static char *
+static const char *
 neighbours(const WfiReset *reset)
 {
 	int64		before;
