@@ -211,6 +211,11 @@ SELECT a -> 0 = b -> 0 AND a -> 1 = b -> 1 AS same_before, a -> 2 <> b -> 2 AND 
 		b -> 2 <> b -> 0 AS not_over_again, a
 	FROM numbers('numbers', false) a, numbers('numbers-reset', true) b;
 SELECT clean(h('numbers-reset'));
+-- what was planted goes, so that the histories are sound ones again
+UPDATE wf.event SET attributes = attributes || jsonb_build_object('original_execution_run_id', run_id)
+	WHERE run_id IN (run_id_of('numbers'), run_id_of('numbers-reset')) AND event_id = 1;
+UPDATE wf.event SET attributes = attributes - 'new_run_id' || '{"cause": "WorkflowWorkerUnhandledFailure"}'
+	WHERE run_id = run_id_of('numbers-reset') AND event_type = 'WorkflowTaskFailed';
 
 -- a broken second attempt is left to its time-out
 SELECT flow('broken', $$ BEGIN RETURN wf_signal_receive('s'); END $$);
