@@ -67,6 +67,8 @@ SELECT poll('ct');
 SELECT wait_for('ct', 'WtTimedOut');
 SELECT poll('ct');
 SELECT wf_signal('ct', 's2');
+-- else its next time-out would come while we look whether anything is written
+SELECT wf_terminate('ct');
 COMMIT;
 
 -- A seen request id is a success all the same.
