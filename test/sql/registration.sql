@@ -35,7 +35,6 @@ SELECT wf_register_activity('x', 'test.wrong_result(jsonb)');
 SELECT wf_register_activity('x', 'test.wrong_set(jsonb)');
 SELECT wf_register_activity('x', 'test.wrong_procedure(jsonb)');
 SELECT wf_register_activity('x', 'test.nothing(jsonb)');
-SELECT wf_register_activity('x', 'no_such_schema.good(jsonb)');
 SELECT wf_register_activity('x', 'test.good');
 SELECT wf_register_activity('x', '0');
 SELECT wf_register_activity('x', '');
