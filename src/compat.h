@@ -80,7 +80,7 @@ WaitEventExtensionNew(const char *wait_event_name)
 #endif
 
 /*
- * What an update has to do to the indexes, and how.
+ * What an update, or an insert, has to do to the indexes, and how.
  */
 #if PG_VERSION_NUM < 160000
 
@@ -89,6 +89,8 @@ typedef bool WfiUpdateIndexes;
 #define wfi_update_only_summarizing(u)	false
 #define wfi_insert_index_tuples(result, slot, estate, only_summarizing) \
 	ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL)
+#define wfi_insert_new_index_tuples(result, slot, estate) \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL)
 
 #else
 
@@ -98,6 +100,8 @@ typedef TU_UpdateIndexes WfiUpdateIndexes;
 #define wfi_insert_index_tuples(result, slot, estate, only_summarizing) \
 	ExecInsertIndexTuples(result, slot, estate, true, false, NULL, NIL, \
 						  only_summarizing)
+#define wfi_insert_new_index_tuples(result, slot, estate) \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false)
 
 #endif
 

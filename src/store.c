@@ -396,6 +396,13 @@ wfi_store_schema(void)
 	return known_schema;
 }
 
+/* Does the function at work write, and so see what is committed by now? */
+bool
+wfi_store_writes(void)
+{
+	return !session->read_only;
+}
+
 /* A status as a parameter. */
 Datum
 wfi_store_status(WfiStatus status)

@@ -228,6 +228,7 @@ extern Oid	wfi_store_event_type_oid(void);
 
 extern Oid	wfi_store_schema(void);
 extern void wfi_store_check_storing(const WfiRun *run);
+extern bool wfi_store_writes(void);
 extern bool wfi_store_exists_now(Statement statement, Params *params);
 
 /* store_direct.c */
@@ -235,6 +236,7 @@ typedef enum WfiDirectKey
 {
 	WFI_DIRECT_CURRENT,			/* shard, workflow id, namespace */
 	WFI_DIRECT_RUN,				/* shard, run id */
+	WFI_DIRECT_EVENT,			/* shard, run id, event id */
 	WFI_DIRECT_TASK,			/* queue id, task id, shard */
 	WFI_DIRECT_WAKEUP,			/* due time, run id, shard */
 	WFI_DIRECT_KEYS				/* how many there are */
@@ -243,6 +245,7 @@ typedef enum WfiDirectKey
 typedef WfiRun *(*WfiReadRow) (TupleDesc desc, Datum *values, bool *nulls);
 
 typedef struct WfiDirectScan WfiDirectScan;
+typedef struct WfiDirectInsert WfiDirectInsert;
 
 extern void wfi_direct_forget(void);
 extern bool wfi_direct_lock(WfiDirectKey key, const Datum *values,
@@ -257,6 +260,10 @@ extern WfiDirectScan *wfi_direct_scan_begin(WfiDirectKey key,
 											const Datum *values, int columns);
 extern const Datum *wfi_direct_scan_next(WfiDirectScan *scan);
 extern void wfi_direct_scan_end(WfiDirectScan *scan);
+extern WfiDirectInsert *wfi_direct_insert_begin(WfiDirectKey key,
+												int columns);
+extern void wfi_direct_insert(WfiDirectInsert *insert, const Datum *values);
+extern void wfi_direct_insert_end(WfiDirectInsert *insert);
 
 /* store_run.c */
 extern void wfi_store_forget_runs(void);

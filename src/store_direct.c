@@ -24,12 +24,14 @@
 #include "catalog/pg_collation.h"
 #include "commands/extension.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
 #include "storage/procarray.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -38,6 +40,7 @@
 typedef enum DirectTable
 {
 	EXECUTION,
+	EVENT,
 	TASK,
 	WAKEUP,
 	TABLES						/* how many there are */
@@ -54,6 +57,7 @@ typedef struct TableState
 static TableState tables[TABLES];
 static const char *const table_names[TABLES] = {
 	[EXECUTION] = "execution",
+	[EVENT] = "event",
 	[TASK] = "task",
 	[WAKEUP] = "wakeup",
 };
@@ -90,6 +94,9 @@ static const struct
 	},
 	[WFI_DIRECT_RUN] = {
 		"execution_pkey", EXECUTION, 2, {INT4_KEY, UUID_KEY}
+	},
+	[WFI_DIRECT_EVENT] = {
+		"event_pkey", EVENT, 3, {INT4_KEY, UUID_KEY, INT8_KEY}
 	},
 	[WFI_DIRECT_TASK] = {
 		"task_pkey", TASK, 3, {INT8_KEY, INT8_KEY, INT4_KEY}
@@ -508,4 +515,101 @@ wfi_direct_scan_end(WfiDirectScan *scan)
 	index_close(scan->index, AccessShareLock);
 	table_close(scan->relation, NoLock);
 	pfree(scan);
+}
+
+/* How many rows are inserted together */
+#define INSERT_BATCH 64
+
+struct WfiDirectInsert
+{
+	Relation	relation;
+	EState	   *estate;
+	ResultRelInfo *result;
+	MemoryContext context;		/* of one batch */
+	int			n;
+	TupleTableSlot *slots[INSERT_BATCH];
+};
+
+/*
+ * Begin to insert many rows of so many columns into the table of a key.  NULL
+ * when a statement has to be used.
+ */
+WfiDirectInsert *
+wfi_direct_insert_begin(WfiDirectKey key, int columns)
+{
+	Relation	relation = open_plain(indexes[key].table, RowExclusiveLock);
+	WfiDirectInsert *insert;
+
+	if (relation == NULL)
+		return NULL;
+	if (RelationGetNumberOfAttributes(relation) != columns)
+	{
+		/* somebody has added some */
+		table_close(relation, NoLock);
+		return NULL;
+	}
+	insert = palloc0(sizeof(WfiDirectInsert));
+	insert->relation = relation;
+	insert->estate = CreateExecutorState();
+	insert->result = makeNode(ResultRelInfo);
+	/* there is no range table: 0 says so */
+	InitResultRelInfo(insert->result, relation, 0, NULL, 0);
+	ExecOpenIndices(insert->result, false);
+	insert->context = AllocSetContextCreate(CurrentMemoryContext, "insert",
+											ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < INSERT_BATCH; i++)
+		insert->slots[i] = table_slot_create(relation, NULL);
+	return insert;
+}
+
+/* Put the rows at hand into the table and its indexes. */
+static void
+insert_batch(WfiDirectInsert *insert)
+{
+	MemoryContext old = MemoryContextSwitchTo(insert->context);
+
+	CHECK_FOR_INTERRUPTS();
+	table_multi_insert(insert->relation, insert->slots, insert->n,
+					   GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < insert->n; i++)
+	{
+		(void) wfi_insert_new_index_tuples(insert->result, insert->slots[i],
+										   insert->estate);
+		ExecClearTuple(insert->slots[i]);
+	}
+	ResetPerTupleExprContext(insert->estate);
+	insert->n = 0;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(insert->context);
+}
+
+/* Insert a row; none of its columns is null. */
+void
+wfi_direct_insert(WfiDirectInsert *insert, const Datum *values)
+{
+	TupleTableSlot *slot = insert->slots[insert->n];
+	int			natts = slot->tts_tupleDescriptor->natts;
+
+	memcpy(slot->tts_values, values, natts * sizeof(Datum));
+	memset(slot->tts_isnull, 0, natts * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
+	ExecMaterializeSlot(slot);
+	if (++insert->n == INSERT_BATCH)
+		insert_batch(insert);
+}
+
+/* That were all rows. */
+void
+wfi_direct_insert_end(WfiDirectInsert *insert)
+{
+	if (insert->n > 0)
+		insert_batch(insert);
+	for (int i = 0; i < INSERT_BATCH; i++)
+		ExecDropSingleTupleTableSlot(insert->slots[i]);
+	ExecCloseIndices(insert->result);
+	FreeExecutorState(insert->estate);
+	table_close(insert->relation, NoLock);
+	MemoryContextDelete(insert->context);
+	pfree(insert);
+	CommandCounterIncrement();
 }

@@ -18,6 +18,18 @@ typedef struct EventReceiver
 	MemoryContext context;		/* of who scans */
 } EventReceiver;
 
+/* An event from columns in the order of EVENT_COLUMNS. */
+static void
+set_event(WfiEvent *event, const Datum *values)
+{
+	event->event_id = DatumGetInt64(values[0]);
+	event->batch_id = DatumGetInt64(values[1]);
+	event->event_time = DatumGetTimestampTz(values[2]);
+	event->type = wfi_store_read_event_type(values[3]);
+	event->attributes = NULL;
+	event->unread = values[4];
+}
+
 static bool
 receive_event(TupleTableSlot *slot, DestReceiver *self)
 {
@@ -26,12 +38,7 @@ receive_event(TupleTableSlot *slot, DestReceiver *self)
 	WfiEvent	event;
 
 	slot_getallattrs(slot);
-	event.event_id = DatumGetInt64(slot->tts_values[0]);
-	event.batch_id = DatumGetInt64(slot->tts_values[1]);
-	event.event_time = DatumGetTimestampTz(slot->tts_values[2]);
-	event.type = wfi_store_read_event_type(slot->tts_values[3]);
-	event.attributes = NULL;
-	event.unread = slot->tts_values[4];
+	set_event(&event, slot->tts_values);
 	receiver->callback(&event, receiver->arg);
 	MemoryContextSwitchTo(old);
 	return true;
@@ -66,6 +73,37 @@ stream_events(Statement statement, Params *params, int expected,
 }
 
 /*
+ * Without SQL: the table's columns are shard, run_id and EVENT_COLUMNS, in
+ * this order.
+ */
+#define FIRST_COLUMN 2
+#define EVENT_NCOLUMNS 7
+
+/* Begin to read the events of a run from that one on; or NULL. */
+static WfiDirectScan *
+scan_directly(int32 shard, const pg_uuid_t *run_id, int64 first)
+{
+	Datum		key[3];
+
+	key[0] = Int32GetDatum(shard);
+	key[1] = UUIDPGetDatum(run_id);
+	key[2] = Int64GetDatum(first - 1);
+	return wfi_direct_scan_begin(WFI_DIRECT_EVENT, key, 3);
+}
+
+/* The next event up to that one, or false. */
+static bool
+scan_next(WfiDirectScan *scan, int64 last, const Datum **values,
+		  WfiEvent *event)
+{
+	*values = wfi_direct_scan_next(scan);
+	if (*values == NULL)
+		return false;
+	set_event(event, *values + FIRST_COLUMN);
+	return event->event_id <= last;
+}
+
+/*
  * Hand events of a run, in order, to the callback, in the caller's memory
  * context.  Their attributes are there until it returns, and not read yet:
  * see wfi_event_read().  The callback must not call the store.
@@ -74,12 +112,57 @@ void
 wfi_store_scan_events(int32 shard, const pg_uuid_t *run_id, int64 first,
 					  int64 last, WfiEventCallback callback, void *arg)
 {
+	WfiDirectScan *scan = wfi_store_writes() ?
+	scan_directly(shard, run_id, first) : NULL;
+	const Datum *values;
+	WfiEvent	event;
 	Params		params;
 
+	if (scan != NULL)
+	{
+		while (scan_next(scan, last, &values, &event))
+			callback(&event, arg);
+		wfi_direct_scan_end(scan);
+		return;
+	}
 	put_run(&params, shard, run_id);
 	put(&params, Int64GetDatum(first));
 	put(&params, Int64GetDatum(last));
 	stream_events(SCAN_EVENTS, &params, SPI_OK_SELECT, callback, arg);
+}
+
+/* As wfi_store_copy_events(); how many, or -1 when a statement has to do it. */
+static int64
+copy_directly(int32 shard, const pg_uuid_t *from, const pg_uuid_t *to,
+			  int64 last, WfiEventCallback callback, void *arg)
+{
+	WfiDirectScan *scan = scan_directly(shard, from, 1);
+	WfiDirectInsert *insert;
+	const Datum *values;
+	WfiEvent	event;
+	int64		copied = 0;
+
+	if (scan == NULL)
+		return -1;
+	insert = wfi_direct_insert_begin(WFI_DIRECT_EVENT, EVENT_NCOLUMNS);
+	if (insert == NULL)
+	{
+		wfi_direct_scan_end(scan);
+		return -1;
+	}
+	while (scan_next(scan, last, &values, &event))
+	{
+		Datum		copy[EVENT_NCOLUMNS];
+
+		memcpy(copy, values, sizeof(copy));
+		copy[1] = UUIDPGetDatum(to);
+		wfi_direct_insert(insert, copy);
+		callback(&event, arg);
+		copied++;
+	}
+	wfi_direct_insert_end(insert);
+	wfi_direct_scan_end(scan);
+	return copied;
 }
 
 /*
@@ -91,13 +174,19 @@ wfi_store_copy_events(int32 shard, const pg_uuid_t *from,
 					  const pg_uuid_t *to, int64 last,
 					  WfiEventCallback callback, void *arg)
 {
-	Params		params;
+	int64		copied = copy_directly(shard, from, to, last, callback, arg);
 
-	put_run(&params, shard, from);
-	put(&params, UUIDPGetDatum(to));
-	put(&params, Int64GetDatum(last));
-	if (stream_events(COPY_EVENTS, &params, SPI_OK_INSERT_RETURNING, callback,
-					  arg) != last)
+	if (copied < 0)
+	{
+		Params		params;
+
+		put_run(&params, shard, from);
+		put(&params, UUIDPGetDatum(to));
+		put(&params, Int64GetDatum(last));
+		copied = stream_events(COPY_EVENTS, &params, SPI_OK_INSERT_RETURNING,
+							   callback, arg);
+	}
+	if (copied != last)
 		elog(ERROR, "could not copy " INT64_FORMAT " events", last);
 }
 
