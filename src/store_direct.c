@@ -537,7 +537,7 @@ struct WfiDirectInsert
 WfiDirectInsert *
 wfi_direct_insert_begin(WfiDirectKey key, int columns)
 {
-	Relation	relation = open_plain(indexes[key].table, RowExclusiveLock);
+	Relation	relation = open_plain(index_defs[key].table, RowExclusiveLock);
 	WfiDirectInsert *insert;
 
 	if (relation == NULL)

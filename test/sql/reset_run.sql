@@ -145,6 +145,37 @@ DELETE FROM wf.event WHERE run_id = run_id_of('base');
 DELETE FROM wf.execution WHERE run_id = run_id_of('base');
 SELECT poll('base'), reply('base', commands(c_complete())), h('base/2'), lineage('base/2');
 
+-- ... nor without what the base's large attributes are stored in
+SELECT new_polled('large'), reply('large', jsonb_build_array(c_marker('m') || jsonb_build_object('details',
+	(SELECT string_agg(md5(i::text), '') FROM generate_series(1, 1000) i))), force => true), poll('large');
+SELECT reset('large', 7), kept('large/2');
+DELETE FROM wf.event WHERE run_id = run_id_of('large');
+DELETE FROM wf.execution WHERE run_id = run_id_of('large');
+VACUUM wf.event;
+SELECT event_id, length(attributes ->> 'details'), md5(attributes ->> 'details') = (SELECT md5(string_agg(md5(i::text), '')) FROM generate_series(1, 1000) i)
+	FROM wf.event WHERE run_id = run_id_of('large/2') AND event_type = 'MarkerRecorded';
+-- A trigger on the events sees the copies, too.
+CREATE TABLE seen (event_id bigint);
+CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO test.seen VALUES (NEW.event_id);
+	RETURN NULL;
+END $$;
+SELECT new_idle('watched');
+CREATE TRIGGER see AFTER INSERT ON wf.event FOR EACH ROW EXECUTE FUNCTION see();
+SELECT reset('watched', 4), kept('watched/2');
+SELECT string_agg(event_id::text, ' ' ORDER BY event_id) FROM seen;
+DROP TRIGGER see ON wf.event;
+DROP FUNCTION see();
+DROP TABLE seen;
+-- ... and a column that somebody has added is no obstacle.
+BEGIN;
+ALTER TABLE wf.event ADD COLUMN note text DEFAULT 'none';
+SELECT new_idle('noted'), reset('noted', 4), kept('noted/2');
+SELECT count(*) FROM wf.event WHERE run_id = run_id_of('noted/2') AND note = 'none';
+ROLLBACK;
+DELETE FROM known_run WHERE name LIKE 'noted%';
+
 -- Resets in a row, each of the one before.
 SELECT new_idle('row'), wf_signal('row', 's', identity => 'client'), poll('row'), reply('row', commands(c_marker('m')));
 SELECT reset('row', 8);
