@@ -259,6 +259,7 @@ extern bool wfi_direct_delete(WfiDirectKey key, const Datum *values,
 extern WfiDirectScan *wfi_direct_scan_begin(WfiDirectKey key,
 											const Datum *values, int columns);
 extern const Datum *wfi_direct_scan_next(WfiDirectScan *scan);
+extern bool wfi_direct_scan_leaving(const WfiDirectScan *scan);
 extern void wfi_direct_scan_end(WfiDirectScan *scan);
 extern WfiDirectInsert *wfi_direct_insert_begin(WfiDirectKey key,
 												int columns);

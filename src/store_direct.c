@@ -506,6 +506,22 @@ wfi_direct_scan_next(WfiDirectScan *scan)
 	return scan->slot->tts_values;
 }
 
+/*
+ * Has somebody else deleted the row that was read last, in a transaction that
+ * is still under way?
+ */
+bool
+wfi_direct_scan_leaving(const WfiDirectScan *scan)
+{
+	const HeapTupleHeader tuple =
+	((HeapTupleTableSlot *) scan->slot)->tuple->t_data;
+
+	if ((tuple->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) ||
+		HEAP_XMAX_IS_LOCKED_ONLY(tuple->t_infomask))
+		return false;
+	return TransactionIdIsInProgress(HeapTupleHeaderGetRawXmax(tuple));
+}
+
 void
 wfi_direct_scan_end(WfiDirectScan *scan)
 {

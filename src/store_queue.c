@@ -130,6 +130,7 @@ struct WfiWalk
 	int64		beyond;			/* the first one not looked at then */
 	bool		first_leg;
 	bool		exhausted;
+	bool		passed_over;	/* tasks that others are taking */
 
 	WfiDirectScan *direct;		/* or, when that is NULL: */
 	int			page_size;
@@ -301,6 +302,19 @@ wanted(const WfiWalk *walk, const Datum *values)
 }
 
 /*
+ * Is another poll at it?  Its run is locked until that poll's transaction
+ * ends, so it is passed over, without a look at the run.
+ */
+static bool
+being_taken(WfiWalk *walk)
+{
+	if (walk->direct == NULL || !wfi_direct_scan_leaving(walk->direct))
+		return false;
+	walk->passed_over = true;
+	return true;
+}
+
+/*
  * The next task of a queue; false when all have been looked at.  Others may
  * have taken it meanwhile: the lock of its run will tell.
  */
@@ -314,7 +328,7 @@ wfi_store_next_task(WfiWalk *walk, WfiTask *task)
 		values = next_of_walk(walk);
 		if (values == NULL)
 			return false;
-	} while (!wanted(walk, values));
+	} while (!wanted(walk, values) || being_taken(walk));
 	task->queue_id = DatumGetInt64(values[0]);
 	task->task_id = DatumGetInt64(values[1]);
 	task->shard = DatumGetInt32(values[2]);
@@ -328,7 +342,8 @@ wfi_store_next_task(WfiWalk *walk, WfiTask *task)
 void
 wfi_store_close_queue(WfiWalk *walk, bool left)
 {
-	end_walk(walk, left, queue_position(DatumGetInt64(walk->params.values[0])));
+	end_walk(walk, left || walk->passed_over,
+			 queue_position(DatumGetInt64(walk->params.values[0])));
 }
 
 /* Remove a task from its queue, if it is there and nobody else is at it. */
