@@ -630,7 +630,7 @@ CREATE FUNCTION wf_reset_point(workflow_id text, kind text, run_id uuid DEFAULT 
 	LANGUAGE C STABLE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION wf_reset_point(text, text, uuid, text) IS
-	'event id to reset a run to; kind is FirstWorkflowTask or LastWorkflowTask: the first or last WorkflowTaskCompleted, or, when there is none, the event behind the last WorkflowTaskScheduled; errors: WF008 there is no such point, WF002 not found, 22004, 22023';
+	'event id to reset a run to; kind is FirstWorkflowTask or LastWorkflowTask: the first or last WorkflowTaskCompleted, or, when there is none, the event behind the first or last WorkflowTaskScheduled; errors: WF008 there is no such point, WF002 not found, 22004, 22023';
 
 CREATE FUNCTION wf_reset_plan(
 	workflow_id text,

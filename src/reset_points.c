@@ -35,7 +35,8 @@ typedef struct Points
 	Point	   *open;			/* events of its batch describe it */
 	Point	   *first_done;		/* of those that complete a workflow task ... */
 	Point	   *last_done;
-	Point	   *last_scheduled; /* right behind a WorkflowTaskScheduled */
+	Point	   *first_scheduled;	/* of those right behind a schedule ... */
+	Point	   *last_scheduled;
 	WfiEventType before;		/* type of the event before */
 	int64		signals;
 } Points;
@@ -122,7 +123,11 @@ collect(WfiRun *run, WfiEvent *event, void *arg)
 			points->last_done = point;
 		}
 		if (points->before == WFI_EV_TASK_SCHEDULED)
+		{
+			if (points->first_scheduled == NULL)
+				points->first_scheduled = point;
 			points->last_scheduled = point;
+		}
 	}
 	if (points->open != NULL)
 		describe(points->open, event);
@@ -139,7 +144,10 @@ find_points(const WfiRun *run, Points *points)
 	points->before = WFI_EVENT_TYPES;
 	wfi_rebuild_visit(run, NULL, run->next_event_id - 1, collect, points);
 	if (points->last_done == NULL)
-		points->first_done = points->last_done = points->last_scheduled;
+	{
+		points->first_done = points->first_scheduled;
+		points->last_done = points->last_scheduled;
+	}
 	if (points->first_done != NULL)
 		points->first_done->kind = "FirstWorkflowTask";
 	if (points->last_done != NULL)

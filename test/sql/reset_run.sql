@@ -107,6 +107,9 @@ SELECT ev('failed/2', 5, 7);
 -- Kinds of points.
 SELECT new_idle('kinds'), wf_signal('kinds', 's'), poll('kinds'), reply('kinds'), wf_signal('kinds', 's'), poll('kinds');
 SELECT wf_reset_point('kinds', 'FirstWorkflowTask'), wf_reset_point('kinds', 'LastWorkflowTask');
+-- ... none is done: behind the first and the last that was scheduled
+SELECT new_polled('undone'), wf_signal('undone', 's'), wt_fail('undone'), poll('undone') <> 'nothing', h('undone');
+SELECT wf_reset_point('undone', 'FirstWorkflowTask'), wf_reset_point('undone', 'LastWorkflowTask');
 SELECT raises($$SELECT wf_reset_point('kinds', 'Somewhere')$$);
 SELECT raises($$SELECT wf_reset_point('kinds', NULL)$$);
 SELECT raises($$SELECT wf_reset_point('nothing', 'LastWorkflowTask')$$);
