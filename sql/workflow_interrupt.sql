@@ -623,7 +623,7 @@ CREATE FUNCTION wf_reset_points(
 	LANGUAGE C STABLE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION wf_reset_points(text, uuid, text) IS
-	'points a run can be reset to, newest first; event_id is the first event that would not be kept, description tells what was written with it; kind is LastWorkflowTask, FirstWorkflowTask (when another one) or NULL; signals_after counts the signals that would be re-applied; errors: WF002 not found, 22004, 22023';
+	'points a run can be reset to, newest first; event_id is the first event that would not be kept, description tells what was written with it; kind is LastWorkflowTask, FirstWorkflowTask (when another one) or NULL; signals_after counts the signals that would be re-applied, also those that wait in the buffer or came to runs that this one continued as; errors: WF002 not found, 22004, 22023';
 
 CREATE FUNCTION wf_reset_point(workflow_id text, kind text, run_id uuid DEFAULT NULL, namespace text DEFAULT NULL) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'wfi_reset_point'

@@ -150,6 +150,17 @@ wfi_reset_args(FunctionCallInfo fcinfo, int exclude, int signals,
 		reset->signals = parse_signals(PG_GETARG_JSONB_P(signals));
 }
 
+/* Read the base and the current run, without locks, for a look at them. */
+void
+wfi_reset_read_runs(WfiReset *reset)
+{
+	reset->base = wfi_run_read_target(reset->namespace, reset->workflow_id,
+									  reset->run_id);
+	reset->current = reset->base->is_current ? reset->base :
+		wfi_store_read_current(reset->base->shard, reset->namespace,
+							   reset->workflow_id);
+}
+
 /* Can the point be one at all? */
 void
 wfi_reset_check(const WfiReset *reset)

@@ -54,6 +54,7 @@ typedef enum WfiReapply
 extern int64 wfi_reset_arg_point(FunctionCallInfo fcinfo, int n);
 extern void wfi_reset_args(FunctionCallInfo fcinfo, int exclude, int signals,
 						   WfiReset *reset);
+extern void wfi_reset_read_runs(WfiReset *reset);
 extern void wfi_reset_check(const WfiReset *reset);
 extern void wfi_reset_rebuild(WfiReset *reset, const pg_uuid_t *new_run_id);
 

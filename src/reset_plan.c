@@ -195,12 +195,8 @@ wfi_reset_plan(PG_FUNCTION_ARGS)
 	wfi_reset_args(fcinfo, 3, 4, reset);
 	reset->namespace = wfi_arg_namespace(fcinfo, 5);
 
-	reset->base = wfi_run_read_target(reset->namespace, reset->workflow_id,
-									  reset->run_id);
+	wfi_reset_read_runs(reset);
 	wfi_reset_check(reset);
-	reset->current = reset->base->is_current ? reset->base :
-		wfi_store_read_current(reset->base->shard, reset->namespace,
-							   reset->workflow_id);
 	wfi_reset_rebuild(reset, NULL);
 	show_plan(&plan);
 	wfi_store_end();

@@ -38,7 +38,9 @@ typedef struct Points
 	Point	   *first_scheduled;	/* of those right behind a schedule ... */
 	Point	   *last_scheduled;
 	WfiEventType before;		/* type of the event before */
-	int64		signals;
+	int64		signals;		/* in the history, and ... */
+	int64		signals_behind; /* ... behind it: buffered, or in later runs */
+	bool		walking;		/* count_behind() has seen an event */
 } Points;
 
 /* May a run with this state be reset here, at the end of a batch? */
@@ -154,6 +156,27 @@ find_points(const WfiRun *run, Points *points)
 		points->last_done->kind = "LastWorkflowTask";
 }
 
+/* A signal that is re-applied with all of a run's own. */
+static void
+count_behind(const pg_uuid_t *run_id, WfiEvent *event, WfiReapply verdict,
+			 void *arg)
+{
+	Points	   *points = arg;
+
+	/* the walk begins with the last event, which was collected */
+	if (points->walking && event->type == WFI_EV_SIGNALED)
+		points->signals_behind++;
+	points->walking = true;
+}
+
+/* Count what is re-applied at every point, as it is not in the history. */
+static void
+find_signals_behind(WfiReset *reset, Points *points)
+{
+	reset->event_id = reset->base->next_event_id - 1;
+	wfi_reapply_walk(reset, count_behind, points);
+}
+
 /* The legal points next to an event id, 0 for none. */
 typedef struct Neighbours
 {
@@ -194,7 +217,8 @@ put_point(ReturnSetInfo *rsinfo, const WfiRun *run, const Points *points,
 {
 	Datum		values[8];
 	bool		nulls[8] = {0};
-	int64		signals = points->signals - point->signals_before;
+	int64		signals = points->signals - point->signals_before +
+	points->signals_behind;
 
 	values[0] = UUIDPGetDatum(&run->run_id);
 	values[1] = Int64GetDatum(point->event_id);
@@ -214,18 +238,19 @@ Datum
 wfi_reset_points(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	char	   *workflow_id;
-	WfiRun	   *run;
+	WfiReset	reset = {0};
 	Points		points;
 
 	InitMaterializedSRF(fcinfo, 0);
 	wfi_store_begin("wf_reset_points()", false);
-	workflow_id = wfi_arg_id(fcinfo, 0, "workflow_id");
-	run = wfi_run_read_target(wfi_arg_namespace(fcinfo, 2), workflow_id,
-							  wfi_arg_uuid(fcinfo, 1));
-	find_points(run, &points);
+	reset.workflow_id = wfi_arg_id(fcinfo, 0, "workflow_id");
+	reset.run_id = wfi_arg_uuid(fcinfo, 1);
+	reset.namespace = wfi_arg_namespace(fcinfo, 2);
+	wfi_reset_read_runs(&reset);
+	find_points(reset.base, &points);
+	find_signals_behind(&reset, &points);
 	for (int i = list_length(points.points) - 1; i >= 0; i--)
-		put_point(rsinfo, run, &points, list_nth(points.points, i));
+		put_point(rsinfo, reset.base, &points, list_nth(points.points, i));
 	wfi_store_end();
 	return (Datum) 0;
 }
