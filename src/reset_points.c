@@ -9,6 +9,7 @@
 
 #include "funcapi.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 #include "reset.h"
@@ -16,7 +17,7 @@
 PG_FUNCTION_INFO_V1(wfi_reset_points);
 PG_FUNCTION_INFO_V1(wfi_reset_point);
 
-/* A description has at most so many bytes before it is cut short */
+/* A description, and a name in it, are cut short behind so many bytes */
 #define MAX_DESCRIPTION 200
 
 typedef struct Point
@@ -27,6 +28,7 @@ typedef struct Point
 	const char *kind;
 	int64		signals_before; /* in the whole history before it */
 	StringInfo	description;
+	bool		cut_short;
 } Point;
 
 typedef struct Points
@@ -84,10 +86,12 @@ describe(Point *point, WfiEvent *event)
 {
 	char	   *name;
 
+	if (point->cut_short)
+		return;
 	if (point->description->len >= MAX_DESCRIPTION)
 	{
-		if (point->description->data[point->description->len - 1] != '.')
-			appendStringInfoString(point->description, ", ...");
+		appendStringInfoString(point->description, ", ...");
+		point->cut_short = true;
 		return;
 	}
 	name = subject(event);
@@ -95,7 +99,15 @@ describe(Point *point, WfiEvent *event)
 					 point->description->len > 0 ? ", " : "",
 					 wfi_event_name(event->type));
 	if (name != NULL)
-		appendStringInfo(point->description, " %s", name);
+	{
+		int			length = strlen(name);
+		int			kept = pg_mbcliplen(name, length, MAX_DESCRIPTION);
+
+		appendStringInfoChar(point->description, ' ');
+		appendBinaryStringInfo(point->description, name, kept);
+		if (kept < length)
+			appendStringInfoString(point->description, "...");
+	}
 }
 
 /* Note a point, and describe it by the events that it would do away with. */
@@ -116,6 +128,7 @@ collect(WfiRun *run, WfiEvent *event, void *arg)
 		point->kind = NULL;
 		point->signals_before = points->signals;
 		point->description = makeStringInfo();
+		point->cut_short = false;
 		points->points = lappend(points->points, point);
 		points->open = point;
 		if (event->type == WFI_EV_TASK_COMPLETED)

@@ -110,6 +110,11 @@ SELECT wf_reset_point('kinds', 'FirstWorkflowTask'), wf_reset_point('kinds', 'La
 -- ... none is done: behind the first and the last that was scheduled
 SELECT new_polled('undone'), wf_signal('undone', 's'), wt_fail('undone'), poll('undone') <> 'nothing', h('undone');
 SELECT wf_reset_point('undone', 'FirstWorkflowTask'), wf_reset_point('undone', 'LastWorkflowTask');
+-- A description is short, whatever the names are.
+SELECT new('long'), wf_terminate('long', repeat('é', 10000));
+SELECT event_id, length(description), left(description, 40), right(description, 5) FROM wf_reset_points('long');
+SELECT new_polled('dots'), wf_signal('dots', repeat('a.', 90)), wf_signal('dots', repeat('b.', 90)), wf_signal('dots', 'c'), wt_fail('dots');
+SELECT event_id, length(description), description FROM wf_reset_points('dots') LIMIT 1;
 SELECT raises($$SELECT wf_reset_point('kinds', 'Somewhere')$$);
 SELECT raises($$SELECT wf_reset_point('kinds', NULL)$$);
 SELECT raises($$SELECT wf_reset_point('nothing', 'LastWorkflowTask')$$);
