@@ -95,10 +95,11 @@ show_pending(ResetPlan *plan)
 	}
 }
 
-/* The new run would know the request id of a signal, if it has one. */
+/* The new run would have one more signal, and know its request id. */
 static void
 note_signal(WfiRun *run, char *request_id)
 {
+	run->signal_count++;
 	if (request_id != NULL)
 		run->signal_requests = lappend(run->signal_requests, request_id);
 }
@@ -169,7 +170,10 @@ show_plan(ResetPlan *plan)
 		bool		known = wfi_reapply_known(run, signal);
 
 		if (!known)
+		{
+			wfi_signal_check_count(run);
 			note_signal(run, signal->request_id);
+		}
 		put_row(plan, "Signal", known ? "Duplicate" : "Delivered", NULL, 0,
 				signal->signal_name,
 				known ? "its request ID is known" : "given with the request");

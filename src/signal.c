@@ -10,6 +10,18 @@
 
 PG_FUNCTION_INFO_V1(wfi_signal);
 
+/* Refuse a signal to a run that has had too many. */
+void
+wfi_signal_check_count(const WfiRun *run)
+{
+	if (wfi_max_signals > 0 && run->signal_count >= wfi_max_signals)
+		ereport(ERROR,
+				(errcode(WFI_ERRCODE_LIMIT_EXCEEDED),
+				 errmsg("exceeded workflow execution limit for signal events"),
+				 errdetail("Workflow \"%s\" has received %d signals.",
+						   run->workflow_id, run->signal_count)));
+}
+
 /*
  * Add a signal to a locked, open run; the caller has seen to duplicates, and
  * schedules a task and finishes the operation.
@@ -20,12 +32,7 @@ wfi_signal_run(WfiRun *run, const char *signal_name, const Jsonb *input,
 {
 	WfiObject	object;
 
-	if (wfi_max_signals > 0 && run->signal_count >= wfi_max_signals)
-		ereport(ERROR,
-				(errcode(WFI_ERRCODE_LIMIT_EXCEEDED),
-				 errmsg("exceeded workflow execution limit for signal events"),
-				 errdetail("Workflow \"%s\" has received %d signals.",
-						   run->workflow_id, run->signal_count)));
+	wfi_signal_check_count(run);
 	if (run->close_attempted && run->task_started_event_id != 0)
 		ereport(ERROR,
 				(errcode(WFI_ERRCODE_BUSY_CLOSING),

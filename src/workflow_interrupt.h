@@ -645,6 +645,7 @@ extern bool wfi_do_signal(const char *namespace, const char *workflow_id,
 						  const pg_uuid_t *run_id, const char *signal_name,
 						  const Jsonb *input, const char *request_id,
 						  const char *identity, bool missing_ok);
+extern void wfi_signal_check_count(const WfiRun *run);
 extern void wfi_signal_run(WfiRun *run, const char *signal_name,
 						   const Jsonb *input, const char *request_id,
 						   const char *identity);

@@ -66,6 +66,9 @@ SELECT reset('w', 8, signals => '[]'), signals('w/12');
 -- ... limits hold for them, and nothing is done when they do not fit
 SET workflow_interrupt.max_signals = 4;
 SELECT raises($$SELECT wf_reset('w', 8, run_id => run_id_of('w'), signals => '[{"signal_name": "fifth"}]')$$);
+-- ... as the plan says
+SELECT raises($$SELECT wf_reset_plan('w', 8, run_id_of('w'), signals => '[{"signal_name": "fifth"}]')$$);
+SELECT plan('w', 8, run => 'w', exclude => '{Signal}', signals => '[{"signal_name": "second"}]');
 SELECT reset('w', 8, run => 'w'), signals('w/13');
 RESET workflow_interrupt.max_signals;
 
