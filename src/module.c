@@ -23,6 +23,7 @@ _PG_init(void)
 {
 	wfi_settings_init();
 	wfi_notify_init();
+	wfi_store_init();
 
 	/* what needs shared memory needs shared_preload_libraries */
 	if (process_shared_preload_libraries_in_progress)

@@ -91,9 +91,9 @@
 	" AND e.run_id" EQ "t.run_id AND e.namespace" EQ "$4" \
 	" AND e.workflow_id" EQ "$5)"
 #define CHECK(statement, what, rest) \
-	[(statement) + CHECK_ALL] = {"SELECT " what rest, ""}, \
-	[(statement) + CHECK_NAMESPACE] = {"SELECT " what OF_NAMESPACE rest, "s"}, \
-	[(statement) + CHECK_WORKFLOW] = {"SELECT " what OF_WORKFLOW rest, "iuuss"}
+	[(statement) + CHECK_ALL] = {"SELECT " what rest, "", true}, \
+	[(statement) + CHECK_NAMESPACE] = {"SELECT " what OF_NAMESPACE rest, "s", true}, \
+	[(statement) + CHECK_WORKFLOW] = {"SELECT " what OF_WORKFLOW rest, "iuuss", true}
 #define CHECK_ROWS(statement, columns, table, order) \
 	CHECK(statement, "t.shard, t.run_id, " columns " FROM wf." table " AS t", \
 		  " ORDER BY t.shard, t.run_id" order)
@@ -396,7 +396,7 @@ const StatementDef wfi_statements[STATEMENTS] = {
 	[FIND_RUN] = {
 		/* over all shards; only wf_check() with nothing but a run id asks */
 		"SELECT namespace, workflow_id FROM wf.execution WHERE run_id" EQ "$1",
-		"u"
+		"u", true
 	},
 	[FIRST_DIFFERENCE] = {
 		"SELECT t.event_id FROM wf.event AS t LEFT JOIN wf.event AS b"

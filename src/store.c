@@ -4,8 +4,9 @@
  *
  * The statements run as the owner of schema wf: callers need EXECUTE on the
  * functions and nothing else.  Locks are taken in one order: the run's row
- * first (a reset's base before the current run), then rows of its other tables.  Runs that rows of wf.task and
- * wf.wakeup lead to, and these rows, are locked with SKIP LOCKED only.
+ * first (a reset's base before the current run), then rows of its other
+ * tables.  Runs that rows of wf.task and wf.wakeup lead to, and these rows,
+ * are locked with SKIP LOCKED only.
  */
 #include "postgres.h"
 
@@ -13,7 +14,10 @@
 #include "catalog/pg_enum.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
+#include "jit/jit.h"
 #include "miscadmin.h"
+#include "optimizer/cost.h"
+#include "optimizer/planner.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -243,6 +247,54 @@ wfi_store_end(void)
 	SPI_finish();
 }
 
+/* A cursor option of our own; the server's are in the low bits */
+#define ALONG_INDEX 0x40000000
+
+static planner_hook_type next_planner = NULL;
+
+/*
+ * Plan statements that look up few rows by a key.  A generic plan outlives
+ * what the statistics said when it was made: a table that was as good as empty
+ * then and was to be read in sequence may have many rows now.  So such a
+ * statement goes along an index, whatever they say, also where the server
+ * makes its plan anew; and without JIT compilation, which the price of what is
+ * disabled but cannot be avoided would bring about.
+ */
+static PlannedStmt *
+plan_statement(Query *query, const char *sql, int options,
+			   ParamListInfo params)
+{
+	planner_hook_type planner = next_planner ? next_planner : standard_planner;
+	bool		seqscan = enable_seqscan;
+	bool		bitmapscan = enable_bitmapscan;
+	bool		jit = jit_enabled;
+	PlannedStmt *plan;
+
+	if ((options & ALONG_INDEX) == 0)
+		return planner(query, sql, options, params);
+	PG_TRY();
+	{
+		enable_seqscan = enable_bitmapscan = jit_enabled = false;
+		plan = planner(query, sql, options, params);
+	}
+	PG_FINALLY();
+	{
+		enable_seqscan = seqscan;
+		enable_bitmapscan = bitmapscan;
+		jit_enabled = jit;
+	}
+	PG_END_TRY();
+	return plan;
+}
+
+/* Called when the library is loaded. */
+void
+wfi_store_init(void)
+{
+	next_planner = planner_hook;
+	planner_hook = plan_statement;
+}
+
 /* Make a saved generic plan. */
 static SPIPlanPtr
 make_plan(const char *sql, const char *types, int options)
@@ -268,7 +320,21 @@ make_plan(const char *sql, const char *types, int options)
 SPIPlanPtr
 wfi_store_plan(const char *sql, const char *types)
 {
-	return make_plan(sql, types, 0);
+	return make_plan(sql, types, ALONG_INDEX);
+}
+
+/* The plan of a statement, made at its first use. */
+static SPIPlanPtr
+statement_plan(Statement statement, const Params *params)
+{
+	const StatementDef *def = &wfi_statements[statement];
+
+	Assert(params->n == (int) strlen(def->types));
+	if (plans[statement] == NULL)
+		plans[statement] = make_plan(def->sql, def->types,
+									 def->reads_all ? CURSOR_OPT_FAST_PLAN :
+									 ALONG_INDEX);
+	return plans[statement];
 }
 
 /* Execute a plan; the number of rows it returned or changed. */
@@ -300,7 +366,6 @@ wfi_store_stream(Statement statement, Params *params, DestReceiver *receiver,
 	SPIExecuteOptions options = {0};
 	int			result;
 
-	Assert(params->n == (int) strlen(def->types));
 	for (int i = 0; i < params->n; i++)
 	{
 		list->params[i].value = params->values[i];
@@ -308,12 +373,11 @@ wfi_store_stream(Statement statement, Params *params, DestReceiver *receiver,
 		list->params[i].pflags = PARAM_FLAG_CONST;
 		list->params[i].ptype = param_type(def->types[i]);
 	}
-	if (plans[statement] == NULL)
-		plans[statement] = wfi_store_plan(def->sql, def->types);
 	options.params = list;
 	options.read_only = session->read_only;
 	options.dest = receiver;
-	result = SPI_execute_plan_extended(plans[statement], &options);
+	result = SPI_execute_plan_extended(statement_plan(statement, params),
+									   &options);
 	if (result != expected)
 		elog(ERROR, "statement %d gave %s", (int) statement,
 			 SPI_result_code_string(result));
@@ -328,16 +392,12 @@ wfi_store_stream(Statement statement, Params *params, DestReceiver *receiver,
 Portal
 wfi_store_cursor(Statement statement, Params *params)
 {
-	const StatementDef *def = &wfi_statements[statement];
 	MemoryContext context = CurrentMemoryContext;
 	Portal		portal;
 
-	Assert(params->n == (int) strlen(def->types));
-	if (plans[statement] == NULL)
-		plans[statement] = make_plan(def->sql, def->types,
-									 CURSOR_OPT_FAST_PLAN);
-	portal = SPI_cursor_open(NULL, plans[statement], params->values,
-							 params->nulls, session->read_only);
+	portal = SPI_cursor_open(NULL, statement_plan(statement, params),
+							 params->values, params->nulls,
+							 session->read_only);
 	MemoryContextSwitchTo(context);
 	return portal;
 }
@@ -346,12 +406,8 @@ wfi_store_cursor(Statement statement, Params *params)
 uint64
 wfi_store_execute(Statement statement, Params *params, int expected)
 {
-	const StatementDef *def = &wfi_statements[statement];
-
-	Assert(params->n == (int) strlen(def->types));
-	if (plans[statement] == NULL)
-		plans[statement] = wfi_store_plan(def->sql, def->types);
-	return wfi_store_execute_plan(plans[statement], params, expected);
+	return wfi_store_execute_plan(statement_plan(statement, params), params,
+								  expected);
 }
 
 /* As wfi_store_execute(), for statements that must hit exactly one row. */
@@ -372,16 +428,13 @@ wfi_store_execute_one(Statement statement, Params *params, int expected)
 bool
 wfi_store_exists_now(Statement statement, Params *params)
 {
-	const StatementDef *def = &wfi_statements[statement];
 	MemoryContext context = CurrentMemoryContext;
 	int			result;
 
-	Assert(params->n == (int) strlen(def->types));
-	if (plans[statement] == NULL)
-		plans[statement] = wfi_store_plan(def->sql, def->types);
-	result = SPI_execute_snapshot(plans[statement], params->values,
-								  params->nulls, GetLatestSnapshot(),
-								  InvalidSnapshot, false, false, 1);
+	result = SPI_execute_snapshot(statement_plan(statement, params),
+								  params->values, params->nulls,
+								  GetLatestSnapshot(), InvalidSnapshot,
+								  false, false, 1);
 	if (result != SPI_OK_SELECT)
 		elog(ERROR, "statement %d gave %s", (int) statement,
 			 SPI_result_code_string(result));

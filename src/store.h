@@ -106,6 +106,7 @@ typedef struct StatementDef
 {
 	const char *sql;
 	const char *types;			/* one letter a parameter, see param_type() */
+	bool		reads_all;		/* many rows: statistics tell how */
 } StatementDef;
 
 extern const StatementDef wfi_statements[STATEMENTS];

@@ -694,6 +694,7 @@ typedef enum WfiFlush
 typedef void (*WfiEventCallback) (WfiEvent *event, void *arg);
 
 extern Datum wfi_store_event_type(WfiEventType type);
+extern void wfi_store_init(void);
 extern void wfi_store_begin(const char *function, bool writes);
 extern MemoryContext wfi_store_caller_context(void);
 extern void wfi_store_storing(const WfiRun *run);
