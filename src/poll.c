@@ -116,6 +116,12 @@ wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive, void *arg,
 			MemoryContextReset(context);
 	}
 	wfi_store_close_queue(queue, *busy);
+
+	/* there may be others behind, which this poll was a chance for */
+	if (stale == MAX_TASKS)
+		wfi_notify_queue(poll->kind == WFI_TASK_WORKFLOW ?
+						 WFI_CHANNEL_WORKFLOW : WFI_CHANNEL_ACTIVITY,
+						 poll->task_queue, task.shard);
 	return started;
 }
 

@@ -66,6 +66,27 @@ is($node->safe_psql('postgres', q(SELECT count(*) FROM wf_poll_workflow_task('q'
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wf.wakeup WHERE due_time < now()'),
 	'and the wake-ups are dealt with');
 
+#
+# Tasks that are not for anybody any more
+#
+
+# A poll removes only so many of them.  Nobody else speaks of the queue, so
+# one that stops before it has seen the others has to.
+my $listener = listener($node, 'postgres', 'stale');
+$node->safe_psql('postgres', q(SELECT wf_start('stale', 't', task_queue => 'stale')));
+wait_for_notice($listener, 'stale');
+$node->safe_psql('postgres', q(
+	UPDATE wf.task SET task_id = task_id + 1000000 WHERE task_queue = 'stale';
+	INSERT INTO wf.task (queue_id, task_id, shard, run_id, scheduled_event_id, attempt, created_time, kind,
+			namespace, task_queue, type)
+		SELECT queue_id, task_id - i, shard, gen_random_uuid(), 2, 1, now(), kind, namespace, task_queue, type
+		FROM wf.task, generate_series(1, 1000) i WHERE task_queue = 'stale'));
+my $polled = q(SELECT workflow_id FROM wf_poll_workflow_task('stale'));
+is($node->safe_psql('postgres', $polled), '', 'a poll is busy with tasks that are stale');
+wait_for_notice($listener, 'stale');
+is($node->safe_psql('postgres', $polled), 'stale', 'and tells the queue that there may be others');
+
+$listener->{psql}->quit;
 $s->quit;
 check_sound($node);
 $node->stop;
