@@ -413,14 +413,14 @@ clear_pending(WfiRun *run)
 	if (run->pending_activities > 0)
 	{
 		wfi_activities_close(run);
-		wfi_store_clear_activities(run);
+		wfi_store_clear(run, WFI_PART_ACTIVITIES);
 		run->activities = NIL;
 		run->removed_activities = NIL;
 		run->pending_activities = 0;
 	}
 	if (run->pending_timers > 0)
 	{
-		wfi_store_clear_timers(run);
+		wfi_store_clear(run, WFI_PART_TIMERS);
 		run->timers = NIL;
 		run->removed_timers = NIL;
 		run->pending_timers = 0;
@@ -491,7 +491,7 @@ store_buffer(WfiRun *run)
 	if (run->buffer_loaded && run->buffer == NIL)
 	{
 		if (run->buffered_count > 0)
-			wfi_store_clear_buffer(run);
+			wfi_store_clear(run, WFI_PART_BUFFER);
 		run->buffered_count = 0;
 		run->buffered_size = 0;
 	}

@@ -410,6 +410,28 @@ wfi_store_execute(Statement statement, Params *params, int expected)
 								  expected);
 }
 
+/* Execute a SELECT; what the callback makes of each row. */
+List *
+wfi_store_list(Statement statement, Params *params,
+			   WfiReadColumns read_columns)
+{
+	uint64		rows = wfi_store_execute(statement, params, SPI_OK_SELECT);
+	SPITupleTable *table = SPI_tuptable;
+	List	   *list = NIL;
+
+	Assert(table->tupdesc->natts <= MAX_LIST_COLUMNS);
+	for (uint64 i = 0; i < rows; i++)
+	{
+		Datum		values[MAX_LIST_COLUMNS];
+		bool		nulls[MAX_LIST_COLUMNS];
+
+		heap_deform_tuple(table->vals[i], table->tupdesc, values, nulls);
+		list = lappend(list, read_columns(values, nulls));
+	}
+	SPI_freetuptable(table);
+	return list;
+}
+
 /* As wfi_store_execute(), for statements that must hit exactly one row. */
 void
 wfi_store_execute_one(Statement statement, Params *params, int expected)

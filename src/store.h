@@ -274,7 +274,7 @@ extern WfiRun *wfi_store_composite_run(Datum row);
 
 /* store_activity.c */
 #define ACTIVITY_NCOLUMNS 25
-extern WfiActivity *wfi_store_activity_row(Datum *values, bool *nulls);
+extern void *wfi_store_activity_row(Datum *values, bool *nulls);
 
 /* Execute a statement whose rows go to the receiver one by one. */
 extern uint64 wfi_store_stream(Statement statement, Params *params,
@@ -282,6 +282,16 @@ extern uint64 wfi_store_stream(Statement statement, Params *params,
 
 /* Open a cursor for a SELECT of many rows. */
 extern Portal wfi_store_cursor(Statement statement, Params *params);
+
+#define MAX_LIST_COLUMNS 32
+
+/*
+ * Execute a SELECT; what the callback makes of the columns of each row, in the
+ * current memory context.  The row's own memory goes.
+ */
+typedef void *(*WfiReadColumns) (Datum *values, bool *nulls);
+extern List *wfi_store_list(Statement statement, Params *params,
+							WfiReadColumns read_columns);
 
 /* Execute a statement; the number of rows it returned or changed. */
 extern uint64 wfi_store_execute(Statement statement, Params *params,

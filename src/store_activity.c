@@ -16,7 +16,7 @@ json_column(Datum *values, bool *nulls, int n)
 }
 
 /* An activity from the values of ACTIVITY_COLUMNS. */
-WfiActivity *
+void *
 wfi_store_activity_row(Datum *values, bool *nulls)
 {
 	WfiActivity *activity = palloc0(sizeof(WfiActivity));
@@ -57,48 +57,24 @@ wfi_store_activity_row(Datum *values, bool *nulls)
 	return activity;
 }
 
-/* An activity from a row with ACTIVITY_COLUMNS. */
-static WfiActivity *
-read_activity(HeapTuple tuple, TupleDesc desc)
-{
-	Datum		values[ACTIVITY_NCOLUMNS];
-	bool		nulls[ACTIVITY_NCOLUMNS];
-
-	Assert(desc->natts == ACTIVITY_NCOLUMNS);
-	heap_deform_tuple(tuple, desc, values, nulls);
-	return wfi_store_activity_row(values, nulls);
-}
-
 /* The activity that a SELECT finds, or NULL. */
 static WfiActivity *
 select_activity(Statement statement, Params *params)
 {
-	WfiActivity *activity;
+	List	   *activities = wfi_store_list(statement, params,
+											wfi_store_activity_row);
 
-	if (wfi_store_execute(statement, params, SPI_OK_SELECT) == 0)
-		return NULL;
-	activity = read_activity(SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
-	SPI_freetuptable(SPI_tuptable);
-	return activity;
+	return activities == NIL ? NULL : linitial(activities);
 }
 
 /* All stored pending activities of a run. */
 List *
 wfi_store_read_activities(const WfiRun *run)
 {
-	List	   *activities = NIL;
 	Params		params;
-	SPITupleTable *table;
-	uint64		rows;
 
 	put_run(&params, run->shard, &run->run_id);
-	rows = wfi_store_execute(READ_ACTIVITIES, &params, SPI_OK_SELECT);
-	table = SPI_tuptable;
-	for (uint64 i = 0; i < rows; i++)
-		activities = lappend(activities,
-							 read_activity(table->vals[i], table->tupdesc));
-	SPI_freetuptable(table);
-	return activities;
+	return wfi_store_list(READ_ACTIVITIES, &params, wfi_store_activity_row);
 }
 
 /* A stored pending activity, or NULL. */
@@ -203,16 +179,6 @@ wfi_store_activities(const WfiRun *run)
 			activity->dispatch_now = false;
 		}
 	}
-}
-
-/* Forget the activities of a run that has closed. */
-void
-wfi_store_clear_activities(const WfiRun *run)
-{
-	Params		params;
-
-	put_run(&params, run->shard, &run->run_id);
-	wfi_store_execute(CLEAR_ACTIVITIES, &params, SPI_OK_DELETE);
 }
 
 /* Parameters of all statements about the attempt that a token is for */

@@ -222,7 +222,7 @@ take_activity(Datum *values, bool *nulls)
 {
 	WfiCheckedActivity *checked = palloc(sizeof(WfiCheckedActivity));
 
-	checked->activity = *wfi_store_activity_row(values, nulls);
+	checked->activity = *(WfiActivity *) wfi_store_activity_row(values, nulls);
 	checked->state = TextDatumGetCString(values[ACTIVITY_NCOLUMNS]);
 	checked->cancel_requested = DatumGetBool(values[ACTIVITY_NCOLUMNS + 1]);
 	return checked;

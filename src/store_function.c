@@ -4,21 +4,17 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "miscadmin.h"
 
 #include "sql_code.h"
 #include "store.h"
 
-/* A function from a row of its columns, see FUNCTION_COLUMNS. */
-static WfiFunction *
-read_function(HeapTuple tuple, TupleDesc desc)
+/* A function from its columns, see SELECT_FUNCTION. */
+static void *
+read_function(Datum *values, bool *nulls)
 {
 	WfiFunction *function = palloc0(sizeof(WfiFunction));
-	Datum		values[9];
-	bool		nulls[9];
 
-	heap_deform_tuple(tuple, desc, values, nulls);
 	function->kind = DatumGetChar(values[0]);
 	function->namespace = TextDatumGetCString(values[1]);
 	function->name = TextDatumGetCString(values[2]);
@@ -29,21 +25,6 @@ read_function(HeapTuple tuple, TupleDesc desc)
 	function->role = DatumGetObjectId(values[7]);
 	function->options = DatumGetJsonbPCopy(values[8]);
 	return function;
-}
-
-/* The functions that a statement finds, in the current memory context. */
-static List *
-read_functions(Statement statement, Params *params)
-{
-	uint64		rows = wfi_store_execute(statement, params, SPI_OK_SELECT);
-	SPITupleTable *table = SPI_tuptable;
-	List	   *functions = NIL;
-
-	for (uint64 i = 0; i < rows; i++)
-		functions = lappend(functions,
-							read_function(table->vals[i], table->tupdesc));
-	SPI_freetuptable(table);
-	return functions;
 }
 
 static void
@@ -107,7 +88,8 @@ wfi_store_find_function(char kind, const char *namespace, const char *name,
 	put_text(&params, namespace);
 	put_text(&params, name);
 	put_text(&params, task_queue);
-	functions = read_functions(lock ? LOCK_FUNCTION : FIND_FUNCTION, &params);
+	functions = wfi_store_list(lock ? LOCK_FUNCTION : FIND_FUNCTION, &params,
+							   read_function);
 	return functions == NIL ? NULL : linitial(functions);
 }
 
@@ -119,5 +101,5 @@ wfi_store_functions(Oid role)
 
 	put(&params, ObjectIdGetDatum(role));
 	put(&params, BoolGetDatum(!OidIsValid(role)));
-	return read_functions(READ_FUNCTIONS, &params);
+	return wfi_store_list(READ_FUNCTIONS, &params, read_function);
 }

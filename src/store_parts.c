@@ -133,32 +133,25 @@ wfi_store_last_event(const WfiRun *run, WfiEventType type)
 	return event;
 }
 
+static void *
+read_buffered(Datum *values, bool *nulls)
+{
+	WfiEvent   *event = palloc0(sizeof(WfiEvent));
+
+	event->event_time = DatumGetTimestampTz(values[0]);
+	event->type = wfi_store_read_event_type(values[1]);
+	event->attributes = DatumGetJsonbPCopy(values[2]);
+	return event;
+}
+
 /* The stored buffered events of a run, in order of arrival. */
 List *
 wfi_store_read_buffer(const WfiRun *run)
 {
-	List	   *events = NIL;
 	Params		params;
-	SPITupleTable *table;
-	uint64		rows;
 
 	put_run(&params, run->shard, &run->run_id);
-	rows = wfi_store_execute(READ_BUFFER, &params, SPI_OK_SELECT);
-	table = SPI_tuptable;
-	for (uint64 i = 0; i < rows; i++)
-	{
-		WfiEvent   *event = palloc0(sizeof(WfiEvent));
-		Datum		values[3];
-		bool		nulls[3];
-
-		heap_deform_tuple(table->vals[i], table->tupdesc, values, nulls);
-		event->event_time = DatumGetTimestampTz(values[0]);
-		event->type = wfi_store_read_event_type(values[1]);
-		event->attributes = DatumGetJsonbPCopy(values[2]);
-		events = lappend(events, event);
-	}
-	SPI_freetuptable(table);
-	return events;
+	return wfi_store_list(READ_BUFFER, &params, read_buffered);
 }
 
 /*
@@ -189,43 +182,26 @@ wfi_store_append_buffer(const WfiRun *run)
 	}
 }
 
-/* Forget the stored buffered events. */
-void
-wfi_store_clear_buffer(const WfiRun *run)
+static void *
+read_timer(Datum *values, bool *nulls)
 {
-	Params		params;
+	WfiTimer   *timer = palloc(sizeof(WfiTimer));
 
-	put_run(&params, run->shard, &run->run_id);
-	wfi_store_execute(CLEAR_BUFFER, &params, SPI_OK_DELETE);
+	timer->timer_id = TextDatumGetCString(values[0]);
+	timer->started_event_id = DatumGetInt64(values[1]);
+	timer->fire_time = DatumGetTimestampTz(values[2]);
+	timer->stored = true;
+	return timer;
 }
 
 /* The stored timers of a run. */
 List *
 wfi_store_read_timers(const WfiRun *run)
 {
-	List	   *timers = NIL;
 	Params		params;
-	SPITupleTable *table;
-	uint64		rows;
 
 	put_run(&params, run->shard, &run->run_id);
-	rows = wfi_store_execute(READ_TIMERS, &params, SPI_OK_SELECT);
-	table = SPI_tuptable;
-	for (uint64 i = 0; i < rows; i++)
-	{
-		WfiTimer   *timer = palloc(sizeof(WfiTimer));
-		Datum		values[3];
-		bool		nulls[3];
-
-		heap_deform_tuple(table->vals[i], table->tupdesc, values, nulls);
-		timer->timer_id = TextDatumGetCString(values[0]);
-		timer->started_event_id = DatumGetInt64(values[1]);
-		timer->fire_time = DatumGetTimestampTz(values[2]);
-		timer->stored = true;
-		timers = lappend(timers, timer);
-	}
-	SPI_freetuptable(table);
-	return timers;
+	return wfi_store_list(READ_TIMERS, &params, read_timer);
 }
 
 /* Store what the operation did to the run's timers. */
@@ -256,14 +232,19 @@ wfi_store_timers(const WfiRun *run)
 	}
 }
 
-/* Forget the timers of a run that has closed. */
+/* Forget all stored rows of one kind of a run. */
 void
-wfi_store_clear_timers(const WfiRun *run)
+wfi_store_clear(const WfiRun *run, WfiPart part)
 {
+	static const Statement statements[] = {
+		[WFI_PART_BUFFER] = CLEAR_BUFFER,
+		[WFI_PART_TIMERS] = CLEAR_TIMERS,
+		[WFI_PART_ACTIVITIES] = CLEAR_ACTIVITIES,
+	};
 	Params		params;
 
 	put_run(&params, run->shard, &run->run_id);
-	wfi_store_execute(CLEAR_TIMERS, &params, SPI_OK_DELETE);
+	wfi_store_execute(statements[part], &params, SPI_OK_DELETE);
 }
 
 /* Has the run seen a signal with this request id? */

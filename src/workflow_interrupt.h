@@ -728,7 +728,6 @@ extern WfiEvent *wfi_store_read_event(int32 shard, const pg_uuid_t *run_id,
 extern WfiEvent *wfi_store_last_event(const WfiRun *run, WfiEventType type);
 extern List *wfi_store_read_buffer(const WfiRun *run);
 extern void wfi_store_append_buffer(const WfiRun *run);
-extern void wfi_store_clear_buffer(const WfiRun *run);
 extern List *wfi_store_read_timers(const WfiRun *run);
 extern void wfi_store_timers(const WfiRun *run);
 extern List *wfi_store_read_activities(const WfiRun *run);
@@ -737,8 +736,15 @@ extern WfiActivity *wfi_store_read_activity(const WfiRun *run,
 extern WfiActivity *wfi_store_find_activity(const WfiRun *run,
 											const char *activity_id);
 extern void wfi_store_activities(const WfiRun *run);
-extern void wfi_store_clear_activities(const WfiRun *run);
-extern void wfi_store_clear_timers(const WfiRun *run);
+
+typedef enum WfiPart
+{
+	WFI_PART_BUFFER,
+	WFI_PART_TIMERS,
+	WFI_PART_ACTIVITIES,
+} WfiPart;
+
+extern void wfi_store_clear(const WfiRun *run, WfiPart part);
 extern bool wfi_store_heartbeat(const WfiToken *token, TimestampTz now,
 								const Jsonb *details, const char *identity,
 								bool *cancel_requested, bool *paused,
