@@ -115,7 +115,7 @@ wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive, void *arg,
 		if (poll->context == NULL)
 			MemoryContextReset(context);
 	}
-	wfi_store_close_queue(queue, *busy);
+	*busy = wfi_store_close_queue(queue, *busy);
 
 	/* there may be others behind, which this poll was a chance for */
 	if (stale == MAX_TASKS)

@@ -338,12 +338,16 @@ wfi_store_next_task(WfiWalk *walk, WfiTask *task)
 	return true;
 }
 
-/* Stop looking at a queue; were tasks of busy runs left there? */
-void
+/*
+ * Stop looking at a queue; were tasks of busy runs left there?  The answer is
+ * yes, too, when others are taking some: they may yet fail to.
+ */
+bool
 wfi_store_close_queue(WfiWalk *walk, bool left)
 {
-	end_walk(walk, left || walk->passed_over,
-			 queue_position(DatumGetInt64(walk->params.values[0])));
+	left |= walk->passed_over;
+	end_walk(walk, left, queue_position(DatumGetInt64(walk->params.values[0])));
+	return left;
 }
 
 /* Remove a task from its queue, if it is there and nobody else is at it. */

@@ -760,7 +760,7 @@ extern void wfi_store_insert_activity_task(const WfiRun *run,
 										   const WfiActivity *activity);
 extern WfiWalk *wfi_store_open_queue(const WfiPoll *poll);
 extern bool wfi_store_next_task(WfiWalk *walk, WfiTask *task);
-extern void wfi_store_close_queue(WfiWalk *walk, bool left);
+extern bool wfi_store_close_queue(WfiWalk *walk, bool left);
 extern void wfi_store_delete_task(const WfiTask *task);
 extern void wfi_store_insert_wakeup(int32 shard, const pg_uuid_t *run_id,
 									TimestampTz due_time);
