@@ -16,11 +16,16 @@
 #include "catalog/pg_type.h"
 #include "jit/jit.h"
 #include "miscadmin.h"
-#include "optimizer/cost.h"
-#include "optimizer/planner.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+
+/* before version 16 there is a declaration without a prototype in these */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wstrict-prototypes"
+#include "optimizer/cost.h"
+#include "optimizer/planner.h"
+#pragma GCC diagnostic pop
 
 #include "store.h"
 
