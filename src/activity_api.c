@@ -188,14 +188,9 @@ lock_by_id(FunctionCallInfo fcinfo, int run_arg, bool must_be_started,
 static void
 finish(WfiRun *run)
 {
-	const char *limit;
-
 	if (run->buffer != NIL)
 		wfi_task_schedule(run);
-	limit = wfi_run_finish(run);
-
-	if (limit)
-		wfi_warn_terminated(run, limit);
+	(void) wfi_run_finish_or_warn(run);
 }
 
 /* A payload that is too large fails the activity instead of the call. */

@@ -39,17 +39,6 @@ lock_activity(FunctionCallInfo fcinfo, int n, WfiActivity **activity)
 	return run;
 }
 
-/* Store; false, with a warning, when a limit ended the run instead. */
-static bool
-finish(WfiRun *run)
-{
-	const char *limit = wfi_run_finish(run);
-
-	if (limit)
-		wfi_warn_terminated(run, limit);
-	return limit == NULL;
-}
-
 /* An activity that no worker has is dispatched again, now or when it is due. */
 static void
 dispatch_again(WfiRun *run, WfiActivity *activity)
@@ -78,7 +67,7 @@ wfi_pause_activity(PG_FUNCTION_ARGS)
 				 errmsg("activity is already paused")));
 	activity->paused = true;
 	wfi_activity_tell(run, activity, "Paused");
-	done = finish(run);
+	done = wfi_run_finish_or_warn(run);
 	wfi_store_end();
 	PG_RETURN_BOOL(done);
 }
@@ -109,7 +98,7 @@ wfi_unpause_activity(PG_FUNCTION_ARGS)
 		wfi_activity_drop_details(activity);
 	wfi_activity_tell(run, activity, NULL);
 	dispatch_again(run, activity);
-	done = finish(run);
+	done = wfi_run_finish_or_warn(run);
 	wfi_store_end();
 	PG_RETURN_BOOL(done);
 }
@@ -134,7 +123,7 @@ wfi_reset_activity(PG_FUNCTION_ARGS)
 		wfi_activity_reset_heartbeat(activity);
 	wfi_activity_tell(run, activity, NULL);
 	dispatch_again(run, activity);
-	done = finish(run);
+	done = wfi_run_finish_or_warn(run);
 	wfi_store_end();
 	PG_RETURN_BOOL(done);
 }
@@ -203,7 +192,7 @@ wfi_update_activity_options(PG_FUNCTION_ARGS)
 		activity->task_queue = task_queue;
 		dispatch_again(run, activity);
 	}
-	done = finish(run);
+	done = wfi_run_finish_or_warn(run);
 	wfi_store_end();
 	PG_RETURN_BOOL(done);
 }

@@ -27,7 +27,6 @@ wfi_do_cancel(const char *namespace, const char *workflow_id,
 {
 	WfiRun	   *run;
 	WfiObject	object;
-	const char *limit;
 
 	/* a chain is followed to its current run */
 	if (first_execution_run_id != NULL)
@@ -46,10 +45,7 @@ wfi_do_cancel(const char *namespace, const char *workflow_id,
 	wfi_run_add(run, WFI_EV_CANCEL_REQUESTED, wfi_object_end(&object));
 	run->cancel_request_id = request_id ? pstrdup(request_id) : NULL;
 	wfi_task_schedule(run);
-	limit = wfi_run_finish(run);
-	if (limit)
-		wfi_warn_terminated(run, limit);
-	return limit == NULL;
+	return wfi_run_finish_or_warn(run);
 }
 
 /*

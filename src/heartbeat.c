@@ -104,26 +104,21 @@ static List *changes = NIL;		/* in TopTransactionContext */
 static int	deepest = 0;		/* no change has a higher level */
 static FullTransactionId taker; /* ours, while it has slots taken */
 
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
-
-static void
-shmem_request(void)
+/* Reserve shared memory and the lock. */
+void
+wfi_heartbeat_shmem_request(void)
 {
-	if (prev_shmem_request_hook)
-		prev_shmem_request_hook();
 	RequestAddinShmemSpace(hash_estimate_size(wfi_max_heartbeat_slots,
 											  sizeof(Slot)));
 	RequestNamedLWLockTranche(TRANCHE, 1);
 }
 
-static void
-shmem_startup(void)
+/* Create the shared state, or find it (EXEC_BACKEND). */
+void
+wfi_heartbeat_shmem_startup(void)
 {
 	HASHCTL		control = {0};
 
-	if (prev_shmem_startup_hook)
-		prev_shmem_startup_hook();
 	control.keysize = sizeof(SlotKey);
 	control.entrysize = sizeof(Slot);
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
@@ -330,14 +325,10 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine,
 	deepest = level - 1;
 }
 
-/* Arrange for the slots; from _PG_init, when the library is preloaded. */
+/* Called from _PG_init, when the library is preloaded. */
 void
 wfi_heartbeat_init(void)
 {
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = shmem_request;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = shmem_startup;
 	RegisterXactCallback(transaction_ends, NULL);
 	RegisterSubXactCallback(subtransaction_ended, NULL);
 }

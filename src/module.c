@@ -6,7 +6,6 @@
 
 #include "miscadmin.h"
 
-#include "pool.h"
 #include "workflow_interrupt.h"
 
 #ifdef PG_MODULE_MAGIC_EXT
@@ -30,7 +29,6 @@ _PG_init(void)
 	{
 		wfi_shmem_init();
 		wfi_heartbeat_init();
-		wfi_pool_init();
 		if (!IsBinaryUpgrade)
 			wfi_launcher_register();
 	}

@@ -45,17 +45,6 @@ read_args(FunctionCallInfo fcinfo, PauseArgs *args)
 	args->attributes = wfi_object_end(&object);
 }
 
-/* Finish; false when a limit ended the run instead. */
-static bool
-finish(WfiRun *run)
-{
-	const char *limit = wfi_run_finish(run);
-
-	if (limit)
-		wfi_warn_terminated(run, limit);
-	return limit == NULL;
-}
-
 /* Was the pause that stands asked for with this request id? */
 static bool
 same_request(WfiRun *run, const char *request_id)
@@ -85,7 +74,7 @@ wfi_pause(PG_FUNCTION_ARGS)
 			args.run->task_started_event_id == 0)
 			wfi_task_fail(args.run, "WorkflowPauseRequestedBeforeTaskStarted",
 						  NULL, WFI_IDENTITY_ENGINE);
-		done = finish(args.run);
+		done = wfi_run_finish_or_warn(args.run);
 	}
 	else if (!same_request(args.run, args.request_id))
 		ereport(ERROR,
@@ -112,7 +101,7 @@ wfi_unpause(PG_FUNCTION_ARGS)
 	wfi_activities_unpause(args.run);
 	if (args.run->first_task_time == WFI_NEVER)
 		wfi_task_schedule(args.run);
-	done = finish(args.run);
+	done = wfi_run_finish_or_warn(args.run);
 	wfi_store_end();
 	PG_RETURN_BOOL(done);
 }

@@ -296,7 +296,6 @@ wfi_task_reply_failed(const WfiToken *token, const char *cause,
 					  const Jsonb *failure, const char *identity)
 {
 	WfiRun	   *run = lock_by_token(token);
-	const char *limit;
 
 	if (strcmp(cause, "GrpcMessageTooLarge") == 0)
 		wfi_terminate_run(run, cause, NULL, WFI_IDENTITY_ENGINE);
@@ -305,9 +304,7 @@ wfi_task_reply_failed(const WfiToken *token, const char *cause,
 		wfi_task_fail(run, cause, failure, identity);
 		wfi_task_schedule(run);
 	}
-	limit = wfi_run_finish(run);
-	if (limit)
-		wfi_warn_terminated(run, limit);
+	(void) wfi_run_finish_or_warn(run);
 }
 
 /* wf_respond_workflow_task_completed(task_token, commands, force, identity) */

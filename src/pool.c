@@ -36,25 +36,20 @@
 WfiPool    *wfi_pool = NULL;
 WfiWorker  *wfi_this_worker = NULL;
 
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
-
-static void
-shmem_request(void)
+/* Reserve shared memory and the lock. */
+void
+wfi_pool_shmem_request(void)
 {
-	if (prev_shmem_request_hook)
-		prev_shmem_request_hook();
 	RequestAddinShmemSpace(MAXALIGN(sizeof(WfiPool)));
 	RequestNamedLWLockTranche(TRANCHE, 1);
 }
 
-static void
-shmem_startup(void)
+/* Create the shared state, or find it (EXEC_BACKEND). */
+void
+wfi_pool_shmem_startup(void)
 {
 	bool		found;
 
-	if (prev_shmem_startup_hook)
-		prev_shmem_startup_hook();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	wfi_pool = ShmemInitStruct(TRANCHE, sizeof(WfiPool), &found);
 	if (!found)
@@ -63,16 +58,6 @@ shmem_startup(void)
 		wfi_pool->lock = &(GetNamedLWLockTranche(TRANCHE))->lock;
 	}
 	LWLockRelease(AddinShmemInitLock);
-}
-
-/* Arrange for the shared state; from _PG_init, when the library is preloaded. */
-void
-wfi_pool_init(void)
-{
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = shmem_request;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = shmem_startup;
 }
 
 /* The place of a task queue in sets. */

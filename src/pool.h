@@ -124,7 +124,8 @@ extern int	wfi_max_workers_per_role;
 extern int	wfi_worker_idle_timeout;
 
 /* pool.c, for everybody */
-extern void wfi_pool_init(void);
+extern void wfi_pool_shmem_request(void);
+extern void wfi_pool_shmem_startup(void);
 extern int	wfi_queue_bit(char kind, const char *task_queue);
 extern void wfi_queue_set_add(WfiQueueSet *set, int bit);
 extern void wfi_queue_set_remove(WfiQueueSet *set, int bit);

@@ -536,6 +536,24 @@ wfi_run_finish(WfiRun *run)
 }
 
 /*
+ * As wfi_run_finish(), for calls that answer with a warning when a limit ended
+ * the run instead; false then.
+ */
+bool
+wfi_run_finish_or_warn(WfiRun *run)
+{
+	const char *limit = wfi_run_finish(run);
+
+	if (limit)
+		ereport(WARNING,
+				(errcode(WFI_ERRCODE_LIMIT_EXCEEDED),
+				 errmsg("workflow \"%s\" was terminated: %s",
+						run->workflow_id, limit),
+				 errdetail("What was asked for is not recorded.")));
+	return limit == NULL;
+}
+
+/*
  * Store a run that is new.  False, and nothing stored, when its workflow id
  * has a current run already.
  */
@@ -552,15 +570,4 @@ wfi_run_create(WfiRun *run)
 		store_parts(run);
 	wfi_store_storing(NULL);
 	return created;
-}
-
-/* Tell the caller that a limit ended the run instead. */
-void
-wfi_warn_terminated(const WfiRun *run, const char *limit)
-{
-	ereport(WARNING,
-			(errcode(WFI_ERRCODE_LIMIT_EXCEEDED),
-			 errmsg("workflow \"%s\" was terminated: %s",
-					run->workflow_id, limit),
-			 errdetail("What was asked for is not recorded.")));
 }

@@ -74,6 +74,8 @@ shmem_request(void)
 									hash_estimate_size(WFI_MAX_NOTICES,
 													   sizeof(SharedNotice))));
 	RequestNamedLWLockTranche(WFI_LIBRARY_NAME, 1);
+	wfi_heartbeat_shmem_request();
+	wfi_pool_shmem_request();
 }
 
 /*
@@ -105,6 +107,8 @@ shmem_startup(void)
 								   WFI_MAX_NOTICES, WFI_MAX_NOTICES, &info,
 								   HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 	LWLockRelease(AddinShmemInitLock);
+	wfi_heartbeat_shmem_startup();
+	wfi_pool_shmem_startup();
 }
 
 /*

@@ -59,7 +59,6 @@ wfi_do_signal(const char *namespace, const char *workflow_id,
 			  const char *identity, bool missing_ok)
 {
 	WfiRun	   *run;
-	const char *limit;
 
 	run = wfi_run_lock_target(namespace, workflow_id, run_id, missing_ok);
 	if (run == NULL)
@@ -76,10 +75,7 @@ wfi_do_signal(const char *namespace, const char *workflow_id,
 	/* a start delay is not cut short by a signal */
 	if (run->first_task_time == WFI_NEVER)
 		wfi_task_schedule(run);
-	limit = wfi_run_finish(run);
-	if (limit)
-		wfi_warn_terminated(run, limit);
-	return limit == NULL;
+	return wfi_run_finish_or_warn(run);
 }
 
 /*

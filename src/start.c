@@ -207,17 +207,13 @@ new_run(const WfiStart *start, const pg_uuid_t *run_id)
 static void
 signal_existing(const WfiStart *start, WfiRun *current)
 {
-	const char *limit;
-
 	if (start->signal_name == NULL)
 		return;
 	wfi_signal_run(current, start->signal_name, start->signal_input,
 				   start->request_id, start->identity);
 	if (current->first_task_time == WFI_NEVER)
 		wfi_task_schedule(current);
-	limit = wfi_run_finish(current);
-	if (limit)
-		wfi_warn_terminated(current, limit);
+	(void) wfi_run_finish_or_warn(current);
 }
 
 /*

@@ -272,6 +272,10 @@ extern void wfi_store_forget_runs(void);
 extern void wfi_store_look_afresh(void);
 extern WfiRun *wfi_store_composite_run(Datum row);
 
+/* store_parts.c */
+extern void *wfi_store_buffered_row(Datum *values, bool *nulls);
+extern void *wfi_store_timer_row(Datum *values, bool *nulls);
+
 /* store_activity.c */
 #define ACTIVITY_NCOLUMNS 25
 extern void *wfi_store_activity_row(Datum *values, bool *nulls);

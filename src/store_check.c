@@ -195,26 +195,13 @@ take_event(Datum *values)
 }
 
 static WfiCheckedEvent *
-take_buffered(Datum *values)
+take_buffered(Datum *values, bool *nulls)
 {
-	WfiCheckedEvent *checked = palloc0(sizeof(WfiCheckedEvent));
+	WfiCheckedEvent *checked = palloc(sizeof(WfiCheckedEvent));
 
 	checked->position = DatumGetInt32(values[0]);
-	checked->event.event_time = DatumGetTimestampTz(values[1]);
-	checked->event.type = wfi_store_read_event_type(values[2]);
-	checked->event.attributes = DatumGetJsonbPCopy(values[3]);
+	checked->event = *(WfiEvent *) wfi_store_buffered_row(values + 1, nulls + 1);
 	return checked;
-}
-
-static WfiTimer *
-take_timer(Datum *values)
-{
-	WfiTimer   *timer = palloc0(sizeof(WfiTimer));
-
-	timer->timer_id = TextDatumGetCString(values[0]);
-	timer->started_event_id = DatumGetInt64(values[1]);
-	timer->fire_time = DatumGetTimestampTz(values[2]);
-	return timer;
 }
 
 static WfiCheckedActivity *
@@ -271,9 +258,9 @@ wfi_check_take(WfiReader *reader, WfiCheckTable table)
 		case WFI_CHECK_EVENTS:
 			return take_event(values);
 		case WFI_CHECK_BUFFER:
-			return take_buffered(values);
+			return take_buffered(values, nulls);
 		case WFI_CHECK_TIMERS:
-			return take_timer(values);
+			return wfi_store_timer_row(values, nulls);
 		case WFI_CHECK_ACTIVITIES:
 			return take_activity(values, nulls);
 		case WFI_CHECK_SIGNALS:

@@ -133,8 +133,9 @@ wfi_store_last_event(const WfiRun *run, WfiEventType type)
 	return event;
 }
 
-static void *
-read_buffered(Datum *values, bool *nulls)
+/* A buffered event from its columns. */
+void *
+wfi_store_buffered_row(Datum *values, bool *nulls)
 {
 	WfiEvent   *event = palloc0(sizeof(WfiEvent));
 
@@ -151,7 +152,7 @@ wfi_store_read_buffer(const WfiRun *run)
 	Params		params;
 
 	put_run(&params, run->shard, &run->run_id);
-	return wfi_store_list(READ_BUFFER, &params, read_buffered);
+	return wfi_store_list(READ_BUFFER, &params, wfi_store_buffered_row);
 }
 
 /*
@@ -182,8 +183,9 @@ wfi_store_append_buffer(const WfiRun *run)
 	}
 }
 
-static void *
-read_timer(Datum *values, bool *nulls)
+/* A timer from its columns. */
+void *
+wfi_store_timer_row(Datum *values, bool *nulls)
 {
 	WfiTimer   *timer = palloc(sizeof(WfiTimer));
 
@@ -201,7 +203,7 @@ wfi_store_read_timers(const WfiRun *run)
 	Params		params;
 
 	put_run(&params, run->shard, &run->run_id);
-	return wfi_store_list(READ_TIMERS, &params, read_timer);
+	return wfi_store_list(READ_TIMERS, &params, wfi_store_timer_row);
 }
 
 /* Store what the operation did to the run's timers. */

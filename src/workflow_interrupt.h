@@ -435,8 +435,8 @@ extern bool wfi_run_has_buffered(WfiRun *run);
 extern void wfi_run_flush(WfiRun *run);
 extern WfiRun *wfi_run_reload(WfiRun *run);
 extern const char *wfi_run_finish(WfiRun *run);
+extern bool wfi_run_finish_or_warn(WfiRun *run);
 extern bool wfi_run_create(WfiRun *run);
-extern void wfi_warn_terminated(const WfiRun *run, const char *limit);
 extern void wfi_error_not_found(const char *namespace,
 								const char *workflow_id,
 								const pg_uuid_t *run_id);
@@ -588,6 +588,8 @@ extern void wfi_activity_reply_canceled(const WfiToken *token,
 /* heartbeat.c: heartbeats in shared memory */
 extern int	wfi_max_heartbeat_slots;
 extern void wfi_heartbeat_init(void);
+extern void wfi_heartbeat_shmem_request(void);
+extern void wfi_heartbeat_shmem_startup(void);
 extern void wfi_heartbeat_begin(const WfiRun *run,
 								const WfiActivity *activity);
 extern void wfi_heartbeat_tell(const WfiRun *run, const WfiActivity *activity);
