@@ -43,7 +43,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#define DRIVER_NAME			"workflow_interrupt driver"
 
 /* Sleep at most that long: a clock that was set is noticed. */
 #define MAX_SLEEP_MS		60000
@@ -592,32 +591,16 @@ work(void)
 }
 
 /*
- * Settings of the driver's own, whatever the administrator has set for this
- * database: no time-out must hit it, it must not wait long for the locks of
- * DDL (and rather give way than have the deadlock detector decide), and it
- * works where transactions are read-only by default.
+ * Settings of the driver's own: it must not wait long for the locks of DDL
+ * (and rather give way than have the deadlock detector decide).
  */
 static void
 apply_settings(void)
 {
-	static const char *const settings[][2] = {
-		{"application_name", DRIVER_NAME},
-		{"search_path", "pg_catalog, pg_temp"},
-		{"statement_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-#ifdef WFI_HAVE_TRANSACTION_TIMEOUT
-		{"transaction_timeout", "0"},
-#endif
-		{"lock_timeout", "500ms"},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_deferrable", "off"},
-	};
-	int			i;
-
-	for (i = 0; i < lengthof(settings); i++)
-		SetConfigOption(settings[i][0], settings[i][1],
-						PGC_SUSET, PGC_S_OVERRIDE);
+	wfi_apply_settings(WFI_DRIVER_NAME);
+	SetConfigOption("search_path", "pg_catalog, pg_temp",
+					PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", "500ms", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 /*
@@ -639,7 +622,7 @@ wfi_driver_main(Datum main_arg)
 	wfi_pool_driver_attach();
 	wait_event_main = WaitEventExtensionNew("WorkflowInterruptDriverMain");
 	wait_event_pause = WaitEventExtensionNew("WorkflowInterruptDriverPause");
-	cycle_context = AllocSetContextCreate(TopMemoryContext, DRIVER_NAME,
+	cycle_context = AllocSetContextCreate(TopMemoryContext, WFI_DRIVER_NAME,
 										  ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(cycle_context);
 

@@ -34,7 +34,6 @@
 #include "utils/timestamp.h"
 
 #define LAUNCHER_NAME		"workflow_interrupt launcher"
-#define DRIVER_NAME			"workflow_interrupt driver"
 
 /* The server starts the launcher again after this many seconds. */
 #define LAUNCHER_RESTART	5
@@ -169,42 +168,77 @@ reap_handles(void)
 }
 
 /*
- * Registers a driver for the database of an entry; false when the server has
- * no room for it.
+ * Registers a process of ours that works in a database, and is never started
+ * again by the server; the caller has zeroed *worker and set the name and the
+ * arguments.  *handle lives until the caller frees it, and what it was before
+ * is freed: that can only be of a process that found itself replaced.  False
+ * when the server has no room.
  */
+bool
+wfi_register_process(BackgroundWorker *worker, const char *type,
+					 const char *function, BackgroundWorkerHandle **handle)
+{
+	MemoryContext oldcontext;
+	bool		result;
+
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker->bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker->bgw_library_name, WFI_LIBRARY_NAME,
+			sizeof(worker->bgw_library_name));
+	strlcpy(worker->bgw_function_name, function,
+			sizeof(worker->bgw_function_name));
+	strlcpy(worker->bgw_type, type, BGW_MAXLEN);
+	worker->bgw_notify_pid = MyProcPid;
+
+	if (*handle != NULL)
+		pfree(*handle);
+	*handle = NULL;
+	oldcontext = MemoryContextSwitchTo(TopMemoryContext);
+	result = RegisterDynamicBackgroundWorker(worker, handle);
+	MemoryContextSwitchTo(oldcontext);
+	return result;
+}
+
+/*
+ * Settings of a process that works in a database, whatever the administrator
+ * has set for that or for a role: no time-out must hit it, and it works where
+ * transactions are read-only by default.
+ */
+void
+wfi_apply_settings(const char *name)
+{
+	static const char *const settings[][2] = {
+		{"statement_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+#ifdef WFI_HAVE_TRANSACTION_TIMEOUT
+		{"transaction_timeout", "0"},
+#endif
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+	};
+
+	SetConfigOption("application_name", name,
+					PGC_SUSET, PGC_S_OVERRIDE);
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1],
+						PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/* Registers a driver for the database of an entry. */
 static bool
 register_driver(int i, Oid dboid)
 {
 	BackgroundWorker worker;
-	MemoryContext oldcontext;
-	bool		result;
 
 	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, WFI_LIBRARY_NAME,
-			sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "wfi_driver_main",
-			sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, BGW_MAXLEN, DRIVER_NAME " for database %u",
+	snprintf(worker.bgw_name, BGW_MAXLEN, WFI_DRIVER_NAME " for database %u",
 			 dboid);
-	strlcpy(worker.bgw_type, DRIVER_NAME, BGW_MAXLEN);
 	worker.bgw_main_arg = ObjectIdGetDatum(dboid);
-	worker.bgw_notify_pid = MyProcPid;
-
-	/* An old handle can only be of a driver that found itself replaced. */
-	if (handles[i] != NULL)
-	{
-		pfree(handles[i]);
-		handles[i] = NULL;
-	}
-
-	oldcontext = MemoryContextSwitchTo(TopMemoryContext);
-	result = RegisterDynamicBackgroundWorker(&worker, &handles[i]);
-	MemoryContextSwitchTo(oldcontext);
-	return result;
+	return wfi_register_process(&worker, WFI_DRIVER_NAME, "wfi_driver_main",
+								&handles[i]);
 }
 
 /*

@@ -283,35 +283,17 @@ static bool
 register_worker(const WfiWorkerStart *start)
 {
 	BackgroundWorker worker;
-	MemoryContext old;
-	bool		result;
 
 	StaticAssertStmt(sizeof(WfiWorkerStart) <= BGW_EXTRALEN,
 					 "a worker's start does not fit");
 	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, WFI_LIBRARY_NAME,
-			sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "wfi_worker_main",
-			sizeof(worker.bgw_function_name));
 	snprintf(worker.bgw_name, BGW_MAXLEN,
 			 WFI_WORKER_NAME " for role %u in database %u",
 			 start->role, start->dboid);
-	strlcpy(worker.bgw_type, WFI_WORKER_NAME, BGW_MAXLEN);
-	worker.bgw_notify_pid = MyProcPid;
 	memcpy(worker.bgw_extra, start, sizeof(WfiWorkerStart));
-
-	if (handles[start->index] != NULL)
-		pfree(handles[start->index]);
-	handles[start->index] = NULL;
-	old = MemoryContextSwitchTo(TopMemoryContext);
-	result = RegisterDynamicBackgroundWorker(&worker, &handles[start->index]);
-	MemoryContextSwitchTo(old);
 	starts[start->index] = *start;
-	return result;
+	return wfi_register_process(&worker, WFI_WORKER_NAME, "wfi_worker_main",
+								&handles[start->index]);
 }
 
 /* Start the workers that are wanted and have room. */

@@ -105,6 +105,8 @@ typedef struct WfiShared
 	WfiDatabase databases[WFI_MAX_DATABASES];
 } WfiShared;
 
+#define WFI_DRIVER_NAME "workflow_interrupt driver"
+
 /* NULL when the library is not in shared_preload_libraries. */
 extern WfiShared *wfi_shared;
 
@@ -115,8 +117,14 @@ extern void wfi_shmem_publish(const WfiNews *news);
 /* For launcher.c */
 extern void wfi_launcher_attach(void);
 
-/* In launcher.c */
+/* In launcher.c, for processes that work in a database */
+struct BackgroundWorker;
+struct BackgroundWorkerHandle;
 extern void wfi_serve_signals(void);
+extern bool wfi_register_process(struct BackgroundWorker *worker,
+								 const char *type, const char *function,
+								 struct BackgroundWorkerHandle **handle);
+extern void wfi_apply_settings(const char *name);
 
 /* For database_hook.c: keeping drivers away */
 extern void wfi_hold_database(Oid dboid);

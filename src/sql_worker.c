@@ -413,30 +413,6 @@ rest(void)
 		proc_exit(0);
 }
 
-/*
- * Settings of the worker's own, whatever is set for its role: no time-out but
- * the tasks' own, and claiming tasks must be possible.
- */
-static void
-apply_settings(void)
-{
-	static const char *const settings[][2] = {
-		{"application_name", WFI_WORKER_NAME},
-		{"statement_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-#ifdef WFI_HAVE_TRANSACTION_TIMEOUT
-		{"transaction_timeout", "0"},
-#endif
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_deferrable", "off"},
-	};
-
-	for (int i = 0; i < (int) lengthof(settings); i++)
-		SetConfigOption(settings[i][0], settings[i][1],
-						PGC_SUSET, PGC_S_OVERRIDE);
-}
-
 /* Main function of a worker; what it is to be is in bgw_extra. */
 void
 wfi_worker_main(Datum main_arg)
@@ -454,7 +430,7 @@ wfi_worker_main(Datum main_arg)
 		proc_exit(0);
 	BackgroundWorkerInitializeConnectionByOid(start.dboid, role,
 											  WFI_WORKER_CONNECT_FLAGS);
-	apply_settings();
+	wfi_apply_settings(WFI_WORKER_NAME);
 	CacheRegisterSyscacheCallback(AUTHOID, note_role_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(DATABASEOID, note_role_change, (Datum) 0);
 	limit_timeout = RegisterTimeout(USER_TIMEOUT, time_is_up);
