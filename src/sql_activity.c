@@ -21,7 +21,6 @@
 #include "miscadmin.h"
 #include "storage/latch.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "pool.h"
 
@@ -257,33 +256,27 @@ void
 wfi_activity_run_within(const WfiFunction *function,
 						const WfiPolledTask *task)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	WfiSubtransaction outer;
 	ErrorContextCallback *callbacks = error_context_stack;
 	Attempt		this;
 
 	begin_attempt(&this, task);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
+	wfi_subtransaction_begin(&outer);
 	PG_TRY();
 	{
 		call_and_reply(function, &this);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+		wfi_subtransaction_end(&outer, true);
 		attempt = this.outer;
 	}
 	PG_CATCH();
 	{
 		ErrorData  *error;
 
-		MemoryContextSwitchTo(context);
+		MemoryContextSwitchTo(outer.context);
 		error = CopyErrorData();
 		FlushErrorState();
 		error_context_stack = callbacks;
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+		wfi_subtransaction_end(&outer, false);
 		attempt = this.outer;
 		/* who interrupts wf_work() does not mean the activity */
 		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) ==

@@ -14,7 +14,6 @@
 #include "commands/extension.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "workflow_interrupt.h"
 
@@ -153,31 +152,25 @@ is_callers_error(int sqlerrcode)
 static bool
 fire_run_safely(WfiRun *run)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	WfiSubtransaction outer;
 	int32		shard = run->shard;
 	pg_uuid_t	run_id = run->run_id;
 	volatile bool done = false;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
+	wfi_subtransaction_begin(&outer);
 	PG_TRY();
 	{
 		done = fire_run(run);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+		wfi_subtransaction_end(&outer, true);
 	}
 	PG_CATCH();
 	{
 		ErrorData  *error;
 
-		MemoryContextSwitchTo(context);
+		MemoryContextSwitchTo(outer.context);
 		error = CopyErrorData();
 		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+		wfi_subtransaction_end(&outer, false);
 		wfi_store_storing(NULL);
 		if (is_callers_error(error->sqlerrcode))
 			ReThrowError(error);

@@ -21,7 +21,6 @@
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "replay.h"
@@ -33,33 +32,6 @@ typedef struct Trouble
 	Jsonb	   *failure;
 	const char *message;
 } Trouble;
-
-/* Where to be again at the end of a subtransaction */
-typedef struct Subtransaction
-{
-	MemoryContext context;
-	ResourceOwner owner;
-} Subtransaction;
-
-static void
-begin_subtransaction(Subtransaction *outer)
-{
-	outer->context = CurrentMemoryContext;
-	outer->owner = CurrentResourceOwner;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(outer->context);
-}
-
-static void
-end_subtransaction(const Subtransaction *outer, bool keep)
-{
-	if (keep)
-		ReleaseCurrentSubTransaction();
-	else
-		RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(outer->context);
-	CurrentResourceOwner = outer->owner;
-}
 
 /* Workflow code that tries to write gets a hint. */
 static void
@@ -87,10 +59,10 @@ call_protected(const WfiFunction *function, Jsonb *input, WfiReplay *replay)
 	WfiReplay  *outer_replay = wfi_replay;
 	ErrorContextCallback *outer_callbacks = error_context_stack;
 	ErrorContextCallback callback = {NULL, add_hint, NULL};
-	Subtransaction outer;
+	WfiSubtransaction outer;
 	volatile Outcome outcome = {false, NULL, NULL};
 
-	begin_subtransaction(&outer);
+	wfi_subtransaction_begin(&outer);
 	PG_TRY();
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -113,7 +85,7 @@ call_protected(const WfiFunction *function, Jsonb *input, WfiReplay *replay)
 	PG_END_TRY();
 	wfi_replay = outer_replay;
 	error_context_stack = outer_callbacks;
-	end_subtransaction(&outer, replay == NULL && outcome.error == NULL);
+	wfi_subtransaction_end(&outer, replay == NULL && outcome.error == NULL);
 	return outcome;
 }
 
@@ -199,7 +171,7 @@ find_local(const WfiReplay *replay, const WfiFunction *workflow)
  */
 static void
 run_local(WfiReplay *replay, const WfiFunction *workflow, Trouble *trouble,
-		  Subtransaction *outer)
+		  WfiSubtransaction *outer)
 {
 	WfiLocalActivity *local = replay->wanted;
 	const WfiFunction *function = find_local(replay, workflow);
@@ -217,7 +189,7 @@ run_local(WfiReplay *replay, const WfiFunction *workflow, Trouble *trouble,
 		return;
 	}
 	if (outer->context == NULL)
-		begin_subtransaction(outer);
+		wfi_subtransaction_begin(outer);
 	outcome = call_protected(function, local->input, NULL);
 	if (server_trouble(&outcome))
 	{
@@ -283,7 +255,7 @@ error_command(ErrorData *error, const WfiReplay *replay)
  */
 static Jsonb *
 run_code(WfiReplay *replay, const WfiFunction *function, Trouble *trouble,
-		 Subtransaction *outer)
+		 WfiSubtransaction *outer)
 {
 	Outcome		outcome;
 
@@ -373,7 +345,7 @@ static bool
 run_and_reply(WfiReplay *replay, const WfiFunction *function)
 {
 	Trouble		trouble = {0};
-	Subtransaction outer = {0};
+	WfiSubtransaction outer = {0};
 	Jsonb	   *closing;
 	Jsonb	   *commands = NULL;
 	bool		accepted = false;
@@ -386,7 +358,7 @@ run_and_reply(WfiReplay *replay, const WfiFunction *function)
 	}
 	if (outer.context != NULL)
 	{
-		end_subtransaction(&outer, accepted);
+		wfi_subtransaction_end(&outer, accepted);
 		if (trouble.cause == NULL && !accepted)
 			(void) reply(replay->task, commands);
 	}

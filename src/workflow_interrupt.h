@@ -674,6 +674,16 @@ extern void wfi_put_event_row(struct ReturnSetInfo *rsinfo,
 							  const pg_uuid_t *run_id, const WfiEvent *event);
 extern WfiEvent *wfi_last_event(WfiRun *run, WfiEventType type);
 
+/* subtransaction.c */
+typedef struct WfiSubtransaction
+{
+	MemoryContext context;		/* NULL: none was begun */
+	struct ResourceOwnerData *owner;
+} WfiSubtransaction;
+
+extern void wfi_subtransaction_begin(WfiSubtransaction *outer);
+extern void wfi_subtransaction_end(const WfiSubtransaction *outer, bool keep);
+
 /* store.c: every SQL statement of the engine */
 typedef struct WfiWalk WfiWalk;
 
