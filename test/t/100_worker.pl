@@ -6,18 +6,13 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use File::Temp qw(tempfile);
-use IPC::Run ();
-use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
-use POSIX qw(mkfifo);
 use Test::More;
 use Time::HiRes qw(time usleep);
 use WfiTest qw(check_sound);
+use WorkerTest qw($program $dir new_node start_worker worker_pid finish_worker
+  run_worker wait_until wait_for_line wait_for attribute gate open_gate);
 
-my $program = delete $ENV{WF_WORKER} // './wf_worker';
-delete $ENV{PGAPPNAME};
-my $dir = PostgreSQL::Test::Utils::tempdir;
 my $complete = q([{"command_type":"CompleteWorkflowExecution","result":"ok"}]);
 
 #
@@ -64,74 +59,12 @@ foreach my $case (@usage_errors)
 		"usage error: $name");
 }
 
-my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
-$node->start;
-$node->safe_psql('postgres', 'CREATE EXTENSION workflow_interrupt');
+# here the library is not preloaded
+my $node = new_node("shared_preload_libraries = ''\n");
 
 #
 # Helpers
 #
-
-# Starts a worker in the background.
-sub start_worker
-{
-	my ($queue, @options) = @_;
-	my ($fh, $log) = tempfile(DIR => $dir);
-	my $harness = IPC::Run::start(
-		[
-			$program, '-d', $node->connstr('postgres'),
-			'--verbose', '--task-queue', $queue, @options
-		],
-		'<', '/dev/null', '2>', $log);
-
-	return { harness => $harness, log => $log };
-}
-
-# The process id of a worker.
-sub worker_pid
-{
-	my ($worker) = @_;
-
-	return $worker->{harness}->{KIDS}->[0]->{PID};
-}
-
-# Waits for a worker that a signal was sent to; returns its exit status.
-sub finish_worker
-{
-	my ($worker) = @_;
-
-	$worker->{harness}->finish;
-	return $worker->{harness}->full_result(0) >> 8;
-}
-
-# Runs a worker until no task is left; returns what it logged.
-sub run_worker
-{
-	my ($queue, @options) = @_;
-	my $worker = start_worker($queue, '--exit-when-empty', @options);
-
-	is(finish_worker($worker), 0, "$queue: worker ends when nothing is left");
-	return slurp_file($worker->{log});
-}
-
-# Waits until a condition holds that is not in the database.
-sub wait_until
-{
-	my ($name, $condition) = @_;
-	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
-
-	usleep(50_000) until $condition->() || time() > $deadline;
-	ok($condition->(), $name);
-}
-
-# Waits until a worker's log has a line.
-sub wait_for_line
-{
-	my ($worker, $expected, $name) = @_;
-
-	wait_until($name, sub { slurp_file($worker->{log}) =~ $expected });
-}
 
 # Starts a workflow.
 sub start_workflow
@@ -143,14 +76,6 @@ sub start_workflow
 			task_queue => 'queue-$id', task_timeout => '1 min')));
 }
 
-# Waits until a query is true.
-sub wait_for
-{
-	my ($name, $query) = @_;
-
-	ok($node->poll_query_until('postgres', $query), $name);
-}
-
 # Waits until the workflow has events of this type, normally one.
 sub wait_for_event
 {
@@ -160,16 +85,6 @@ sub wait_for_event
 	wait_for("$id: $type",
 		"SELECT count(*) = $count FROM wf_history('$id') WHERE event_type = '$type'"
 	);
-}
-
-# Attributes of a workflow's event of this type.
-sub attribute
-{
-	my ($id, $type, $path) = @_;
-
-	return $node->safe_psql('postgres', qq(
-		SELECT attributes #>> '$path' FROM wf_history('$id')
-		WHERE event_type = '$type' ORDER BY event_id LIMIT 1));
 }
 
 # Status of a workflow.
@@ -197,25 +112,6 @@ sub then_complete
 	my ($first) = @_;
 
 	return "if [ \$WF_ATTEMPT = 1 ]; then $first; else echo '$complete'; fi";
-}
-
-# A fifo for a command to wait at, and the command's part of it.
-sub gate
-{
-	my ($name) = @_;
-
-	mkfifo("$dir/$name", 0600) or die "mkfifo: $!";
-	return "echo \$\$ >$dir/$name.pid; read x <$dir/$name";
-}
-
-# Lets the command go on.
-sub open_gate
-{
-	my ($name) = @_;
-
-	open(my $fifo, '>', "$dir/$name") or die "open: $!";
-	print $fifo "go\n";
-	close($fifo);
 }
 
 # Waits until the command is at its gate; returns its process id.

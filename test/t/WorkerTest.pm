@@ -1,4 +1,4 @@
-# What the tests of wf_worker's activities share: workers, commands that wait
+# What the tests of wf_worker share: workers, commands that wait
 # at gates, and workflows whose tasks are done in SQL.
 
 package WorkerTest;
