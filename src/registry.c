@@ -46,9 +46,21 @@ wfi_function_signature(const WfiFunction *function)
 											   function->function_name));
 }
 
+/* Can it be called as a workflow or an activity? */
+static bool
+is_suitable(Form_pg_proc procedure)
+{
+	return procedure->prokind == PROKIND_FUNCTION &&
+		!procedure->proretset &&
+		procedure->pronargs == 1 &&
+		procedure->proargtypes.values[0] == JSONBOID &&
+		(procedure->prorettype == JSONBOID ||
+		 procedure->prorettype == VOIDOID);
+}
+
 /*
  * Find out which function a registration stands for now: none when it is
- * gone, or has become somebody else's.
+ * gone, is of another kind or has become somebody else's.
  */
 void
 wfi_function_resolve(WfiFunction *function)
@@ -56,6 +68,7 @@ wfi_function_resolve(WfiFunction *function)
 	Oid			schema = get_namespace_oid(function->function_schema, true);
 	Oid			argument = JSONBOID;
 	HeapTuple	tuple;
+	Form_pg_proc procedure;
 
 	function->function = InvalidOid;
 	if (!OidIsValid(schema))
@@ -66,8 +79,9 @@ wfi_function_resolve(WfiFunction *function)
 							ObjectIdGetDatum(schema));
 	if (!HeapTupleIsValid(tuple))
 		return;
-	if (((Form_pg_proc) GETSTRUCT(tuple))->proowner == function->owner)
-		function->function = ((Form_pg_proc) GETSTRUCT(tuple))->oid;
+	procedure = (Form_pg_proc) GETSTRUCT(tuple);
+	if (procedure->proowner == function->owner && is_suitable(procedure))
+		function->function = procedure->oid;
 	ReleaseSysCache(tuple);
 }
 
@@ -112,7 +126,7 @@ wfi_function_check(const WfiFunction *function)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("function %s does not exist", signature),
-				 errdetail("It is registered for %s type \"%s\" on task queue \"%s\"; it was dropped or renamed, or belongs to another role now.",
+				 errdetail("It is registered for %s type \"%s\" on task queue \"%s\"; it was dropped or renamed, returns something else, or belongs to another role now.",
 						   kind_name(function->kind), function->name,
 						   function->task_queue),
 				 errhint("Create it again, or register another one.")));
@@ -137,9 +151,11 @@ wfi_function_call(const WfiFunction *function, const Jsonb *input)
 	LOCAL_FCINFO(fcinfo, 1);
 	FmgrInfo	flinfo;
 	PgStat_FunctionCallUsage usage;
+	Oid			result_type;
 	Datum		result;
 
 	wfi_function_check(function);
+	result_type = get_func_rettype(function->function);
 	fmgr_info(function->function, &flinfo);
 	if (flinfo.fn_strict && input == NULL)
 		return NULL;
@@ -149,7 +165,7 @@ wfi_function_call(const WfiFunction *function, const Jsonb *input)
 	pgstat_init_function_usage(fcinfo, &usage);
 	result = FunctionCallInvoke(fcinfo);
 	pgstat_end_function_usage(&usage, true);
-	if (fcinfo->isnull || get_func_rettype(function->function) == VOIDOID)
+	if (fcinfo->isnull || result_type == VOIDOID)
 		return NULL;
 	return DatumGetJsonbPCopy(result);
 }
@@ -174,11 +190,7 @@ read_procedure(FunctionCallInfo fcinfo, int n, WfiFunction *function)
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("function \"%s\" does not exist", signature)));
 	procedure = (Form_pg_proc) GETSTRUCT(tuple);
-	if (procedure->prokind != PROKIND_FUNCTION || procedure->proretset ||
-		procedure->pronargs != 1 ||
-		procedure->proargtypes.values[0] != JSONBOID ||
-		(procedure->prorettype != JSONBOID &&
-		 procedure->prorettype != VOIDOID))
+	if (!is_suitable(procedure))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
 				 errmsg("function %s cannot be registered",

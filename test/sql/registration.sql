@@ -128,7 +128,8 @@ BEGIN
 	RETURN QUERY SELECT a.last_failure ->> 'type' || ' ' || (a.last_failure ->> 'message') FROM wf.activity a WHERE a.activity_type = type;
 	RETURN QUERY SELECT results(e.workflow_id) FROM wf.execution e WHERE e.namespace = 'test_registration' AND e.workflow_id = type;
 END $$;
-SELECT new_act(t, format('{"task_queue": "default", "activity_type": "%s"}', t)::jsonb) FROM unnest(ARRAY['gone', 'remade', 'stolen', 'forbidden', 'hidden', 'moved', 'renamed']) t;
+SELECT new_act(t, format('{"task_queue": "default", "activity_type": "%s"}', t)::jsonb) FROM unnest(ARRAY['gone', 'remade', 'stolen', 'forbidden', 'hidden', 'moved', 'renamed',
+	'number', 'set', 'procedure']) t;
 BEGIN;
 SELECT after_change('DROP FUNCTION regress_wfi_ann.act', 'gone');
 ROLLBACK;
@@ -150,6 +151,20 @@ SELECT after_change($$ALTER FUNCTION regress_wfi_ann.act SET SCHEMA test$$, 'mov
 ROLLBACK;
 BEGIN;
 SELECT after_change($$ALTER ROLE regress_wfi_ann RENAME TO regress_wfi_anna; ALTER ROLE regress_wfi_anna RENAME TO regress_wfi_ann$$, 'renamed');
+ROLLBACK;
+
+-- ... nor one that does not return what it did: its result is not jsonb.
+BEGIN;
+SELECT after_change($$DROP FUNCTION regress_wfi_ann.act; SET LOCAL ROLE regress_wfi_ann;
+	CREATE FUNCTION regress_wfi_ann.act(jsonb) RETURNS int LANGUAGE sql AS 'SELECT 123456789'; RESET ROLE$$, 'number');
+ROLLBACK;
+BEGIN;
+SELECT after_change($$DROP FUNCTION regress_wfi_ann.act; SET LOCAL ROLE regress_wfi_ann;
+	CREATE FUNCTION regress_wfi_ann.act(jsonb) RETURNS SETOF jsonb LANGUAGE sql AS 'SELECT $1'; RESET ROLE$$, 'set');
+ROLLBACK;
+BEGIN;
+SELECT after_change($$DROP FUNCTION regress_wfi_ann.act; SET LOCAL ROLE regress_wfi_ann;
+	CREATE PROCEDURE regress_wfi_ann.act(jsonb) LANGUAGE sql AS ''; RESET ROLE$$, 'procedure');
 ROLLBACK;
 
 -- Which function it is was decided along the caller's search path, for good.
