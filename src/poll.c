@@ -269,11 +269,11 @@ apply_reply(WfiRun *run, const Jsonb *commands, bool force_new,
 
 /*
  * The worker is done with its task; refusal->cause is set when its reply was
- * not accepted.
+ * not accepted, and the client may be warned of that.
  */
 void
 wfi_task_reply(const WfiToken *token, const Jsonb *commands, bool force_new,
-			   const char *identity, WfiRefusal *refusal)
+			   const char *identity, bool warn, WfiRefusal *refusal)
 {
 	WfiRun	   *run = lock_by_token(token);
 
@@ -283,7 +283,7 @@ wfi_task_reply(const WfiToken *token, const Jsonb *commands, bool force_new,
 				 errmsg("workflow is paused and a new workflow task cannot be forced")));
 	apply_reply(run, commands, force_new, identity, refusal);
 
-	if (refusal->cause != NULL)
+	if (warn && refusal->cause != NULL)
 		ereport(WARNING,
 				(errcode(ERRCODE_WARNING),
 				 errmsg("workflow task of \"%s\" was not accepted: %s",
@@ -338,7 +338,7 @@ wfi_respond_workflow_task_completed(PG_FUNCTION_ARGS)
 	identity = wfi_arg_identity(fcinfo, 3);
 
 	wfi_token_parse(token, WFI_TASK_WORKFLOW, &parsed);
-	wfi_task_reply(&parsed, commands, force_new, identity, &refusal);
+	wfi_task_reply(&parsed, commands, force_new, identity, true, &refusal);
 
 	old = MemoryContextSwitchTo(wfi_store_caller_context());
 	values[0] = BoolGetDatum(refusal.cause == NULL);

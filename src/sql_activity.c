@@ -20,7 +20,9 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "pool.h"
 
@@ -250,7 +252,9 @@ begin_attempt(Attempt *this, const WfiPolledTask *task)
 
 /*
  * Run an activity within the current transaction, for wf_work(): in a
- * subtransaction.  The current memory context lives as long as the task.
+ * subtransaction, with a snapshot of its own, and of its settings nothing is
+ * left for the next task.  The current memory context lives as long as the
+ * task.
  */
 void
 wfi_activity_run_within(const WfiFunction *function,
@@ -259,12 +263,17 @@ wfi_activity_run_within(const WfiFunction *function,
 	WfiSubtransaction outer;
 	ErrorContextCallback *callbacks = error_context_stack;
 	Attempt		this;
+	int			settings;
 
 	begin_attempt(&this, task);
 	wfi_subtransaction_begin(&outer);
+	settings = NewGUCNestLevel();
 	PG_TRY();
 	{
+		PushActiveSnapshot(GetTransactionSnapshot());
 		call_and_reply(function, &this);
+		PopActiveSnapshot();
+		AtEOXact_GUC(false, settings);
 		wfi_subtransaction_end(&outer, true);
 		attempt = this.outer;
 	}

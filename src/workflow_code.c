@@ -20,6 +20,7 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -51,7 +52,9 @@ typedef struct Outcome
 
 /*
  * Call a function in a subtransaction.  With a replay it is workflow code: it
- * can call our functions and cannot write, and nothing of it is kept.
+ * can call our functions and cannot write, and nothing of it is kept.  Of a
+ * local activity everything is but its settings, which the workflow's code
+ * would not find when it is replayed.
  */
 static Outcome
 call_protected(const WfiFunction *function, Jsonb *input, WfiReplay *replay)
@@ -61,8 +64,10 @@ call_protected(const WfiFunction *function, Jsonb *input, WfiReplay *replay)
 	ErrorContextCallback callback = {NULL, add_hint, NULL};
 	WfiSubtransaction outer;
 	volatile Outcome outcome = {false, NULL, NULL};
+	int			settings;
 
 	wfi_subtransaction_begin(&outer);
+	settings = NewGUCNestLevel();
 	PG_TRY();
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -75,6 +80,7 @@ call_protected(const WfiFunction *function, Jsonb *input, WfiReplay *replay)
 			XactReadOnly = true;	/* until the end of the subtransaction */
 		outcome.result = wfi_function_call(function, input);
 		PopActiveSnapshot();
+		AtEOXact_GUC(false, settings);
 	}
 	PG_CATCH();
 	{
@@ -309,14 +315,15 @@ reply_commands(const WfiReplay *replay, const Jsonb *closing)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL));
 }
 
-/* Send the reply; false when it was refused. */
+/* Send the reply; false when it was refused, of which a warning may tell. */
 static bool
-reply(const WfiPolledTask *task, const Jsonb *commands)
+reply(const WfiPolledTask *task, const Jsonb *commands, bool warn)
 {
 	WfiRefusal	refusal = {0};
 
 	wfi_store_begin("workflow code", true);
-	wfi_task_reply(&task->token, commands, false, task->identity, &refusal);
+	wfi_task_reply(&task->token, commands, false, task->identity, warn,
+				   &refusal);
 	wfi_store_end();
 	return refusal.cause == NULL;
 }
@@ -340,27 +347,36 @@ reply_failed(const WfiPolledTask *task, const Trouble *trouble)
 	wfi_store_end();
 }
 
-/* Run the code and reply; true when that closed the run. */
+/*
+ * Run the code and reply; true when that closed the run.  A refused reply
+ * takes back what local activities did, and is then sent again for what the
+ * refusal leaves in the history.
+ */
 static bool
-run_and_reply(WfiReplay *replay, const WfiFunction *function)
+run_and_reply_in(WfiReplay *replay, const WfiFunction *function,
+				 WfiSubtransaction *outer)
 {
 	Trouble		trouble = {0};
-	WfiSubtransaction outer = {0};
 	Jsonb	   *closing;
 	Jsonb	   *commands = NULL;
 	bool		accepted = false;
 
-	closing = run_code(replay, function, &trouble, &outer);
+	closing = run_code(replay, function, &trouble, outer);
 	if (trouble.cause == NULL)
 	{
 		commands = reply_commands(replay, closing);
-		accepted = reply(replay->task, commands);
+		accepted = reply(replay->task, commands, outer->context == NULL);
 	}
-	if (outer.context != NULL)
+	if (outer->context != NULL)
 	{
-		wfi_subtransaction_end(&outer, accepted);
-		if (trouble.cause == NULL && !accepted)
-			(void) reply(replay->task, commands);
+		wfi_subtransaction_end(outer, accepted);
+		outer->context = NULL;
+		if (trouble.cause == NULL && !accepted &&
+			reply(replay->task, commands, true))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("workflow \"%s\" was changed while its reply was refused",
+							replay->task->workflow_id)));
 	}
 	if (trouble.cause != NULL)
 		reply_failed(replay->task, &trouble);
@@ -370,6 +386,30 @@ run_and_reply(WfiReplay *replay, const WfiFunction *function)
 		wfi_in_worker())
 		wfi_commit_asynchronously();
 	return accepted && closing != NULL;
+}
+
+/*
+ * The same.  Whoever handles an error must not find a subtransaction of ours
+ * where he expects his own.
+ */
+static bool
+run_and_reply(WfiReplay *replay, const WfiFunction *function)
+{
+	WfiSubtransaction outer = {0};
+	volatile bool closed = false;
+
+	PG_TRY();
+	{
+		closed = run_and_reply_in(replay, function, &outer);
+	}
+	PG_CATCH();
+	{
+		if (outer.context != NULL)
+			wfi_subtransaction_end(&outer, false);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return closed;
 }
 
 void

@@ -569,7 +569,7 @@ extern void wfi_poll(FunctionCallInfo fcinfo, char kind,
 					 WfiReceiveTask receive);
 extern void wfi_task_reply(const WfiToken *token, const Jsonb *commands,
 						   bool force_new, const char *identity,
-						   WfiRefusal *refusal);
+						   bool warn, WfiRefusal *refusal);
 extern void wfi_task_reply_failed(const WfiToken *token, const char *cause,
 								  const Jsonb *failure, const char *identity);
 

@@ -240,6 +240,30 @@ SELECT do_work();
 RESET statement_timeout;
 \set VERBOSITY default
 SELECT h('sleepy'), wf_terminate('sleepy');
+-- who handles that in its own subtransaction finds it as it was, although
+-- there was one for local activities within
+SELECT flow('sleepy_local', $$ BEGIN PERFORM wf_local_activity('write'), pg_sleep(60); RETURN NULL; END $$);
+SELECT run('sleepy_local');
+SET statement_timeout = '500ms';
+DO $$
+BEGIN
+	INSERT INTO t VALUES (8);
+	BEGIN
+		INSERT INTO t VALUES (9);
+		PERFORM do_work();
+	EXCEPTION WHEN query_canceled THEN
+		RAISE NOTICE '%', SQLERRM;
+	END;
+END $$;
+RESET statement_timeout;
+SELECT array_agg(n ORDER BY n) FROM t WHERE n > 6;
+SELECT h('sleepy_local'), wf_terminate('sleepy_local');
+-- what a local activity sets is gone after it: it is not run when the code is
+-- replayed
+SELECT act('set', $$ BEGIN RETURN to_jsonb(set_config('work_mem', '77kB', false)); END $$);
+SELECT flow('settled', $$ BEGIN RETURN to_jsonb(wf_local_activity('set')::text || current_setting('work_mem')); END $$);
+SELECT flow_run('settled');
+SELECT wf_result('settled');
 
 -- a reply that is refused takes back what local activities wrote
 SELECT flow('refused', $$

@@ -153,6 +153,27 @@ SELECT wf_register_activity('counted', 'test.sql_counted(jsonb)');
 SELECT wf_work(max_tasks => 2), wf_work(max_tasks => 2), wf_work(max_tasks => 2), wf_unregister_activity('counted');
 COMMIT;
 
+-- The next task sees what one did, but is not touched by what it set.
+CREATE ROLE regress_wfi_other;
+SELECT make('sets', $$
+BEGIN
+	INSERT INTO effect VALUES ('sets');
+	PERFORM set_config('work_mem', '77kB', false), set_config('role', 'regress_wfi_other', false);
+	RETURN to_jsonb(current_user);
+END $$);
+CREATE FUNCTION sql_looks(jsonb) RETURNS jsonb LANGUAGE sql STABLE AS $$
+	SELECT jsonb_build_array(current_user = session_user, current_setting('work_mem') = '77kB', (SELECT count(*) FROM test.effect WHERE what = 'sets'))
+$$;
+SELECT schedule('sets'), schedule('looks');
+BEGIN;
+SELECT wf_register_activity('sets', 'test.sql_sets(jsonb)'), wf_register_activity('looks', 'test.sql_looks(jsonb)');
+SELECT wf_work();
+SELECT wf_unregister_activity('sets'), wf_unregister_activity('looks');
+COMMIT;
+SELECT workflow_id, attributes -> 'result' FROM wf.event JOIN wf.execution USING (shard, run_id)
+	WHERE workflow_id IN ('sets', 'looks') AND namespace = 'test_sql_activity' AND event_type = 'ActivityTaskCompleted' ORDER BY workflow_id;
+DROP ROLE regress_wfi_other;
+
 -- Whoever interrupts wf_work() means it, and not the activity.
 SELECT make('slow', $$ BEGIN PERFORM pg_sleep(3600); EXCEPTION WHEN OTHERS THEN RETURN '1'; END $$);
 SELECT schedule('slow');
