@@ -33,6 +33,9 @@
 #define MIN_PAUSE_MS	1000
 #define MAX_PAUSE_MS	60000
 
+/* ... or, when somebody is making room for it, after */
+#define ROOM_PAUSE_MS	50
+
 WfiPool    *wfi_pool = NULL;
 WfiWorker  *wfi_this_worker = NULL;
 
@@ -411,9 +414,9 @@ wfi_pool_driver_attach(void)
 
 /*
  * Make room for a worker of a crew that has none, if possible: somebody who
- * is idle goes.
+ * is idle goes.  False when nobody is.
  */
-static void
+static bool
 make_room(int crew)
 {
 	for (int i = 0; i < WFI_POOL_SIZE; i++)
@@ -427,9 +430,10 @@ make_room(int crew)
 				worker->leave = true;
 				SetLatch(worker->latch);
 			}
-			return;
+			return true;
 		}
 	}
+	return false;
 }
 
 /*
@@ -461,7 +465,9 @@ wfi_pool_take_wish(WfiWorkerStart *start, TimestampTz *next)
 
 		if (!crew->wanted || crew->dboid != MyDatabaseId)
 			continue;
-		if (crew->workers >= wfi_crew_limit())
+		/* nor when others have done what it was wanted for */
+		if (crew->workers >= wfi_crew_limit() ||
+			(crew->ready == 0 && wfi_queue_set_empty(&crew->marked)))
 		{
 			crew->wanted = false;
 			continue;
@@ -478,7 +484,7 @@ wfi_pool_take_wish(WfiWorkerStart *start, TimestampTz *next)
 		if (entry < 0 || workers >= wfi_max_workers)
 		{
 			if (crew->workers == 0)
-				make_room(i);
+				(void) make_room(i);
 			continue;
 		}
 		worker = &wfi_pool->workers[entry];
@@ -533,9 +539,13 @@ wfi_pool_withdraw(const WfiWorkerStart *start)
 	LWLockRelease(wfi_pool->lock);
 }
 
-/* A worker that was to be started is not there and will not come. */
+/*
+ * A worker that was to be started is not there and will not come.  If that is
+ * for want of a process, then whoever is idle makes room for a crew that has
+ * none, which tries again as soon as that can have happened.
+ */
 void
-wfi_pool_start_failed(const WfiWorkerStart *start)
+wfi_pool_start_failed(const WfiWorkerStart *start, bool no_process)
 {
 	WfiWorker  *worker;
 
@@ -543,8 +553,15 @@ wfi_pool_start_failed(const WfiWorkerStart *start)
 	worker = expected_worker(start);
 	if (worker != NULL)
 	{
+		WfiCrew    *crew = &wfi_pool->crews[worker->crew];
+
 		wfi_pool_free_worker(worker);
-		wfi_pool_put_off(&wfi_pool->crews[worker->crew]);
+		wfi_pool_put_off(crew);
+		if (no_process && crew->workers == 0 && make_room(worker->crew))
+		{
+			crew->pause = ROOM_PAUSE_MS;
+			crew->retry_time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), crew->pause);
+		}
 	}
 	LWLockRelease(wfi_pool->lock);
 }

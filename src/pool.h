@@ -146,7 +146,7 @@ extern void wfi_pool_forget_crews(List *but_roles);
 extern void wfi_pool_driver_attach(void);
 extern bool wfi_pool_take_wish(WfiWorkerStart *start, TimestampTz *next);
 extern void wfi_pool_withdraw(const WfiWorkerStart *start);
-extern void wfi_pool_start_failed(const WfiWorkerStart *start);
+extern void wfi_pool_start_failed(const WfiWorkerStart *start, bool no_process);
 extern bool wfi_pool_not_attached(const WfiWorkerStart *start);
 extern bool wfi_pool_take_marks(Oid role, WfiQueueSet *queues);
 

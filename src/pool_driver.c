@@ -271,7 +271,7 @@ reap_handles(void)
 		{
 			if (GetBackgroundWorkerPid(handles[i], &pid) != BGWH_STOPPED)
 				continue;
-			wfi_pool_start_failed(&starts[i]);
+			wfi_pool_start_failed(&starts[i], false);
 		}
 		pfree(handles[i]);
 		handles[i] = NULL;
@@ -317,7 +317,7 @@ start_workers(void)
 						 errdetail("Workflows and activities in SQL have fewer workers than workflow_interrupt.max_workers allows."),
 						 errhint("You might need to increase max_worker_processes.")));
 			full_reported = true;
-			wfi_pool_start_failed(&start);
+			wfi_pool_start_failed(&start, true);
 		}
 	}
 }

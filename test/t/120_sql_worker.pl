@@ -269,12 +269,23 @@ sql(q(SELECT test.act('turn of bob', 'other')));
 is(outcome($node, 'turn of bob'), 'ActivityTaskCompleted other', 'one worker for two roles');
 is(outcome($node, "turn $_"), 'ActivityTaskCompleted ann', "... $_") foreach 1, 20;
 
+# So they do when the server has no room for more processes.
+$node->append_conf('postgresql.conf', "workflow_interrupt.max_workers = 6\nmax_worker_processes = 4");
+$node->restart;
+foreach my $turn (1, 2)
+{
+	sql("SELECT test.act('process $turn', 'whoami')");
+	is(outcome($node, "process $turn"), 'ActivityTaskCompleted ["ann", "ann", "off"]', "one process for two roles, turn $turn");
+	sql("SELECT test.act('process $turn of bob', 'other')");
+	is(outcome($node, "process $turn of bob"), 'ActivityTaskCompleted other', '... and for the other one');
+}
+
 #
 # What is gone
 #
 
-$node->append_conf('postgresql.conf', 'workflow_interrupt.max_workers = 6');
-$node->reload;
+$node->append_conf('postgresql.conf', 'max_worker_processes = 20');
+$node->restart;
 my $once = q('{"retry_policy": {"maximum_attempts": 1}}');
 sql(q(DROP FUNCTION ann.whoami));
 sql(qq(SELECT test.act('dropped', 'whoami', NULL, $once)));
