@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "pool.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -182,6 +183,13 @@ read_procedure(FunctionCallInfo fcinfo, int n, WfiFunction *function)
 	HeapTuple	tuple;
 	Form_pg_proc procedure;
 
+	if (strchr(signature, '(') == NULL &&
+		signature[strspn(signature, "0123456789")] != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("function \"%s\" is given without the type of its argument",
+						signature),
+				 errhint("Write \"%s(jsonb)\".", signature)));
 	oid = DatumGetObjectId(DirectFunctionCall1(regprocedurein,
 											   CStringGetDatum(signature)));
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(oid));
@@ -293,6 +301,14 @@ register_function(FunctionCallInfo fcinfo, char kind, const char *caller)
 	}
 	wfi_store_end();
 	wfi_note_registrations_changed();
+	if (wfi_pool == NULL || wfi_max_workers == 0)
+		ereport(NOTICE,
+				(errmsg("no background worker will run function %s",
+						wfi_function_signature(&function)),
+				 wfi_pool == NULL ?
+				 errdetail("The library is not in shared_preload_libraries.") :
+				 errdetail("workflow_interrupt.max_workers is 0."),
+				 errhint("Change that, or call wf_work() to run tasks.")));
 }
 
 /* wf_unregister_...(name, task_queue, namespace) */

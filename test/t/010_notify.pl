@@ -262,6 +262,10 @@ is($notices[0]->[2], $pid, 'not preloaded: the session itself has sent it');
 ($ret, $stdout, $stderr) = $plain->psql('postgres', 'BEGIN;' . start('q') . q(; PREPARE TRANSACTION 'p'));
 like($stderr, qr/cannot PREPARE a transaction that has executed LISTEN, UNLISTEN, or NOTIFY/,
 	'not preloaded: PREPARE TRANSACTION is refused');
+($ret, $stdout, $stderr) = $plain->psql('postgres',
+	q(CREATE FUNCTION f(jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT $1'; SELECT wf_register_workflow('f', 'f(jsonb)')));
+like($stderr, qr/NOTICE:  no background worker will run function public\.f\(jsonb\)\nDETAIL:  The library is not in shared_preload_libraries\./,
+	'not preloaded: who registers a function is told');
 ($ret, $stdout, $stderr) = $plain->psql('postgres', 'DROP EXTENSION workflow_interrupt');
 is($ret, 0, 'not preloaded: DROP EXTENSION');
 $s->quit;

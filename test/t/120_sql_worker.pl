@@ -345,6 +345,13 @@ pass('... does not stand in the way of DROP DATABASE');
 sql(q(SELECT wf_start('in between', 'flow')));
 wait_until($node, q(SELECT status = 'Completed' FROM wf.execution WHERE workflow_id = 'in between'), 'nor does it harm others');
 
+$node->append_conf('postgresql.conf', 'workflow_interrupt.max_workers = 0');
+$node->reload;
+wait_until($node, q(SELECT current_setting('workflow_interrupt.max_workers') = '0'));
+my (undef, undef, $stderr) = $node->psql('postgres', q(SET ROLE anna; SELECT wf_register_workflow('flow', 'ann.flow(jsonb)')));
+like($stderr, qr/NOTICE:  no background worker will run function .*\nDETAIL:  workflow_interrupt\.max_workers is 0\./, 'who registers a function is told when there are no workers');
+$node->append_conf('postgresql.conf', 'workflow_interrupt.max_workers = 6');
+
 $node->append_conf('postgresql.conf', 'workflow_interrupt.enabled = off');
 $node->reload;
 wait_until($node, q(SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'workflow_interrupt worker')), 'none when it is turned off');
