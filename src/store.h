@@ -243,6 +243,14 @@ typedef enum WfiDirectKey
 	WFI_DIRECT_KEYS				/* how many there are */
 } WfiDirectKey;
 
+/* What became of a row since the snapshot that shows it was taken */
+typedef enum WfiDirectFate
+{
+	WFI_ROW_THERE,				/* nothing, as far as we know */
+	WFI_ROW_LEAVING,			/* somebody deletes it, and may roll back */
+	WFI_ROW_GONE				/* somebody has deleted it */
+} WfiDirectFate;
+
 typedef WfiRun *(*WfiReadRow) (TupleDesc desc, Datum *values, bool *nulls);
 
 typedef struct WfiDirectScan WfiDirectScan;
@@ -260,7 +268,7 @@ extern bool wfi_direct_delete(WfiDirectKey key, const Datum *values,
 extern WfiDirectScan *wfi_direct_scan_begin(WfiDirectKey key,
 											const Datum *values, int columns);
 extern const Datum *wfi_direct_scan_next(WfiDirectScan *scan);
-extern bool wfi_direct_scan_leaving(const WfiDirectScan *scan);
+extern WfiDirectFate wfi_direct_scan_fate(const WfiDirectScan *scan);
 extern void wfi_direct_scan_end(WfiDirectScan *scan);
 extern WfiDirectInsert *wfi_direct_insert_begin(WfiDirectKey key,
 												int columns);

@@ -19,6 +19,7 @@
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
@@ -293,12 +294,11 @@ lock_row(Relation relation, Snapshot snapshot, bool skip_locked,
 }
 
 /*
- * The running transaction of somebody else that has changed or locked the row
- * in the slot, so that we cannot; invalid when there is none, or when only an
- * attempt can tell.  It holds the row until it ends.
+ * The transaction that changed or locked the row in the slot, as far as one
+ * look at it can tell; invalid when nobody did.  *only_locked says which.
  */
 static TransactionId
-holder_of_row(TupleTableSlot *slot)
+xmax_of_row(TupleTableSlot *slot, bool *only_locked)
 {
 	HeapTupleHeader header = ((HeapTupleTableSlot *) slot)->tuple->t_data;
 	Buffer		buffer = ((BufferHeapTupleTableSlot *) slot)->buffer;
@@ -309,9 +309,26 @@ holder_of_row(TupleTableSlot *slot)
 	infomask = header->t_infomask;
 	xmax = HeapTupleHeaderGetRawXmax(header);
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	*only_locked = HEAP_XMAX_IS_LOCKED_ONLY(infomask);
 	if ((infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) != 0 ||
 		HEAP_XMAX_IS_KEYSHR_LOCKED(infomask) ||
-		!TransactionIdIsNormal(xmax) ||
+		!TransactionIdIsNormal(xmax))
+		return InvalidTransactionId;
+	return xmax;
+}
+
+/*
+ * The running transaction of somebody else that has changed or locked the row
+ * in the slot, so that we cannot; invalid when there is none, or when only an
+ * attempt can tell.  It holds the row until it ends.
+ */
+static TransactionId
+holder_of_row(TupleTableSlot *slot)
+{
+	bool		only_locked;
+	TransactionId xmax = xmax_of_row(slot, &only_locked);
+
+	if (!TransactionIdIsValid(xmax) ||
 		TransactionIdIsCurrentTransactionId(xmax) ||
 		!TransactionIdIsInProgress(xmax))
 		return InvalidTransactionId;
@@ -507,19 +524,23 @@ wfi_direct_scan_next(WfiDirectScan *scan)
 }
 
 /*
- * Has somebody else deleted the row that was read last, in a transaction that
- * is still under way?
+ * What has become of the row that was read last, as far as others deleted it?
+ * Where the transaction has one snapshot, what that shows is there: to take it
+ * is an error then, as in SQL.
  */
-bool
-wfi_direct_scan_leaving(const WfiDirectScan *scan)
+WfiDirectFate
+wfi_direct_scan_fate(const WfiDirectScan *scan)
 {
-	const HeapTupleHeader tuple =
-	((HeapTupleTableSlot *) scan->slot)->tuple->t_data;
+	bool		only_locked;
+	TransactionId xmax = xmax_of_row(scan->slot, &only_locked);
 
-	if ((tuple->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) ||
-		HEAP_XMAX_IS_LOCKED_ONLY(tuple->t_infomask))
-		return false;
-	return TransactionIdIsInProgress(HeapTupleHeaderGetRawXmax(tuple));
+	if (!TransactionIdIsValid(xmax) || only_locked)
+		return WFI_ROW_THERE;
+	if (TransactionIdIsInProgress(xmax))
+		return WFI_ROW_LEAVING;
+	if (!IsolationUsesXactSnapshot() && TransactionIdDidCommit(xmax))
+		return WFI_ROW_GONE;
+	return WFI_ROW_THERE;
 }
 
 void

@@ -302,16 +302,18 @@ wanted(const WfiWalk *walk, const Datum *values)
 }
 
 /*
- * Is another poll at it?  Its run is locked until that poll's transaction
- * ends, so it is passed over, without a look at the run.
+ * Has another poll taken it since this walk began, or is at it?  Its run is
+ * locked until that poll's transaction ends, so it is passed over, without a
+ * look at the run.
  */
 static bool
-being_taken(WfiWalk *walk)
+taken(WfiWalk *walk)
 {
-	if (walk->direct == NULL || !wfi_direct_scan_leaving(walk->direct))
-		return false;
-	walk->passed_over = true;
-	return true;
+	WfiDirectFate fate = walk->direct ? wfi_direct_scan_fate(walk->direct) :
+	WFI_ROW_THERE;
+
+	walk->passed_over |= fate == WFI_ROW_LEAVING;
+	return fate != WFI_ROW_THERE;
 }
 
 /*
@@ -328,7 +330,7 @@ wfi_store_next_task(WfiWalk *walk, WfiTask *task)
 		values = next_of_walk(walk);
 		if (values == NULL)
 			return false;
-	} while (!wanted(walk, values) || being_taken(walk));
+	} while (!wanted(walk, values) || taken(walk));
 	task->queue_id = DatumGetInt64(values[0]);
 	task->task_id = DatumGetInt64(values[1]);
 	task->shard = DatumGetInt32(values[2]);
