@@ -51,16 +51,16 @@
 	"$30, $31, $32"
 #define RUN_TYPES_STARTED "iuuullttttttttlttiilobvvvsssssjj"
 
-#define ACTIVITY_COLUMNS \
-	"scheduled_event_id, activity_id, activity_type, first_scheduled_time, " \
-	"task_queue, schedule_to_close_timeout, schedule_to_start_timeout, " \
-	"start_to_close_timeout, heartbeat_timeout, retry_policy, attempt, " \
-	"scheduled_time, dispatched, started_time, token, identity, " \
-	"last_heartbeat_time, heartbeat_details, last_failure, " \
-	"last_worker_identity, cancel_requested_event_id, paused, was_reset, " \
-	"heartbeat_reset, last_attempt_complete_time"
-/* Parameters that insert and update share, see put_activity() */
-#define ACTIVITY_TYPES "svvvvjsitbtustjjslbbbbt"
+/* See ActivityColumn */
+#define COLUMNS_OF_ACTIVITY \
+	"scheduled_event_id, attempt, first_scheduled_time, scheduled_time, " \
+	"started_time, last_heartbeat_time, last_attempt_complete_time, " \
+	"cancel_requested_event_id, token, dispatched, cancel_requested, " \
+	"paused, was_reset, heartbeat_reset, schedule_to_close_timeout, " \
+	"schedule_to_start_timeout, start_to_close_timeout, heartbeat_timeout, " \
+	"state, activity_id, activity_type, task_queue, identity, " \
+	"last_worker_identity, retry_policy, heartbeat_details, last_failure"
+#define TYPES_OF_ACTIVITY "litttttlubbbbbvvvvssssssjjj"
 
 #define BY_ATTEMPT \
 	" FROM wf.activity WHERE shard" EQ "$1 AND run_id" EQ "$2" \
@@ -68,7 +68,7 @@
 	" AND token" EQ "$5 AND started_time IS NOT NULL"
 /* Has no later heartbeat come since the activity was read? */
 #define NO_LATER_HEARTBEAT \
-	"($27 OR last_heartbeat_time IS NULL OR last_heartbeat_time" LE "$17)"
+	"($30 OR last_heartbeat_time IS NULL OR last_heartbeat_time" LE "$8)"
 
 #define SELECT_FUNCTION \
 	"SELECT kind, namespace, name, task_queue, function_schema, " \
@@ -235,50 +235,41 @@ const StatementDef wfi_statements[STATEMENTS] = {
 		"DELETE FROM wf.timer WHERE shard" EQ "$1 AND run_id" EQ "$2", "iu"
 	},
 	[READ_ACTIVITIES] = {
-		"SELECT " ACTIVITY_COLUMNS " FROM wf.activity WHERE shard" EQ "$1"
+		"SELECT " COLUMNS_OF_ACTIVITY " FROM wf.activity WHERE shard" EQ "$1"
 		" AND run_id" EQ "$2 ORDER BY scheduled_event_id", "iu"
 	},
 	[READ_ACTIVITY] = {
-		"SELECT " ACTIVITY_COLUMNS " FROM wf.activity WHERE shard" EQ "$1"
+		"SELECT " COLUMNS_OF_ACTIVITY " FROM wf.activity WHERE shard" EQ "$1"
 		" AND run_id" EQ "$2 AND scheduled_event_id" EQ "$3", "iul"
 	},
 	[FIND_ACTIVITY] = {
-		"SELECT " ACTIVITY_COLUMNS " FROM wf.activity WHERE shard" EQ "$1"
+		"SELECT " COLUMNS_OF_ACTIVITY " FROM wf.activity WHERE shard" EQ "$1"
 		" AND run_id" EQ "$2 AND activity_id" EQ "$3", "ius"
 	},
 	[INSERT_ACTIVITY] = {
-		"INSERT INTO wf.activity (shard, run_id, scheduled_event_id, "
-		"activity_id, activity_type, first_scheduled_time, task_queue, "
-		"schedule_to_close_timeout, schedule_to_start_timeout, "
-		"start_to_close_timeout, heartbeat_timeout, retry_policy, state, "
-		"attempt, scheduled_time, dispatched, started_time, token, identity, "
-		"last_heartbeat_time, heartbeat_details, last_failure, "
-		"last_worker_identity, cancel_requested_event_id, cancel_requested, "
-		"paused, was_reset, heartbeat_reset, last_attempt_complete_time) "
+		"INSERT INTO wf.activity (shard, run_id, " COLUMNS_OF_ACTIVITY ") "
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
 		"$15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, "
 		"$29)",
-		"iulsst" ACTIVITY_TYPES
+		"iu" TYPES_OF_ACTIVITY
 	},
 	[UPDATE_ACTIVITY] = {
 		/* heartbeats do not wait for the run's lock, so they may be later */
-		"UPDATE wf.activity SET task_queue = $4, "
-		"schedule_to_close_timeout = $5, schedule_to_start_timeout = $6, "
-		"start_to_close_timeout = $7, heartbeat_timeout = $8, "
-		"retry_policy = $9, state = $10, attempt = $11, scheduled_time = $12, "
-		"dispatched = $13, started_time = $14, token = $15, identity = $16, "
-		"last_heartbeat_time = CASE WHEN " NO_LATER_HEARTBEAT
-		" THEN $17 ELSE last_heartbeat_time END, "
-		"heartbeat_details = CASE WHEN " NO_LATER_HEARTBEAT
-		" THEN $18 ELSE heartbeat_details END, "
-		"last_failure = $19, "
-		"last_worker_identity = CASE WHEN " NO_LATER_HEARTBEAT
-		" THEN $20 ELSE last_worker_identity END, "
-		"cancel_requested_event_id = $21, cancel_requested = $22, "
-		"paused = $23, was_reset = $24, heartbeat_reset = $25, "
-		"last_attempt_complete_time = $26"
+		"UPDATE wf.activity SET attempt = $4, scheduled_time = $6, "
+		"started_time = $7, last_heartbeat_time = CASE WHEN "
+		NO_LATER_HEARTBEAT " THEN $8 ELSE last_heartbeat_time END, "
+		"last_attempt_complete_time = $9, cancel_requested_event_id = $10, "
+		"token = $11, dispatched = $12, cancel_requested = $13, paused = $14, "
+		"was_reset = $15, heartbeat_reset = $16, "
+		"schedule_to_close_timeout = $17, schedule_to_start_timeout = $18, "
+		"start_to_close_timeout = $19, heartbeat_timeout = $20, state = $21, "
+		"task_queue = $24, identity = $25, last_worker_identity = CASE WHEN "
+		NO_LATER_HEARTBEAT " THEN $26 ELSE last_worker_identity END, "
+		"retry_policy = $27, heartbeat_details = CASE WHEN "
+		NO_LATER_HEARTBEAT " THEN $28 ELSE heartbeat_details END, "
+		"last_failure = $29"
 		" WHERE shard" EQ "$1 AND run_id" EQ "$2"
-		" AND scheduled_event_id" EQ "$3", "iul" ACTIVITY_TYPES "b"
+		" AND scheduled_event_id" EQ "$3", "iu" TYPES_OF_ACTIVITY "b"
 	},
 	[DELETE_ACTIVITY] = {
 		"DELETE FROM wf.activity WHERE shard" EQ "$1 AND run_id" EQ "$2"
@@ -375,7 +366,7 @@ const StatementDef wfi_statements[STATEMENTS] = {
 	CHECK_ROWS(CHECK_TIMERS, "timer_id, started_event_id, fire_time", "timer",
 			   ", t.timer_id"),
 	CHECK_ROWS(CHECK_ACTIVITIES,
-			   ACTIVITY_COLUMNS ", state, cancel_requested", "activity",
+			   COLUMNS_OF_ACTIVITY, "activity",
 			   ", t.scheduled_event_id"),
 	CHECK_ROWS(CHECK_SIGNALS, "request_id", "signal_request",
 			   ", t.request_id"),

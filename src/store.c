@@ -437,6 +437,26 @@ wfi_store_list(Statement statement, Params *params,
 	return list;
 }
 
+/*
+ * Read a row of a table about runs by its key, directly or by a SELECT with
+ * the key as parameters; what the callback makes of it, or NULL.  *position is
+ * where it is, if that is known, and invalid else.
+ */
+void *
+wfi_store_read(Statement statement, WfiDirectKey key, Params *params,
+			   WfiReadColumns read_columns, ItemPointer position)
+{
+	void	   *row;
+	List	   *rows;
+
+	ItemPointerSetInvalid(position);
+	if (!session->read_only &&
+		wfi_direct_read(key, params->values, read_columns, &row, position))
+		return row;
+	rows = wfi_store_list(statement, params, read_columns);
+	return rows == NIL ? NULL : linitial(rows);
+}
+
 /* As wfi_store_execute(), for statements that must hit exactly one row. */
 void
 wfi_store_execute_one(Statement statement, Params *params, int expected)

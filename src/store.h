@@ -232,12 +232,19 @@ extern void wfi_store_check_storing(const WfiRun *run);
 extern bool wfi_store_writes(void);
 extern bool wfi_store_exists_now(Statement statement, Params *params);
 
+/*
+ * What a callback makes of the columns of a row, in the current memory
+ * context; the row's own memory goes.
+ */
+typedef void *(*WfiReadColumns) (Datum *values, bool *nulls);
+
 /* store_direct.c */
 typedef enum WfiDirectKey
 {
 	WFI_DIRECT_CURRENT,			/* shard, workflow id, namespace */
 	WFI_DIRECT_RUN,				/* shard, run id */
 	WFI_DIRECT_EVENT,			/* shard, run id, event id */
+	WFI_DIRECT_ACTIVITY,		/* shard, run id, scheduled event id */
 	WFI_DIRECT_TASK,			/* queue id, task id, shard */
 	WFI_DIRECT_WAKEUP,			/* due time, run id, shard */
 	WFI_DIRECT_KEYS				/* how many there are */
@@ -251,6 +258,11 @@ typedef enum WfiDirectFate
 	WFI_ROW_GONE				/* somebody has deleted it */
 } WfiDirectFate;
 
+/* The tables about runs begin with shard and run id. */
+#define WFI_RUN_COLUMNS 2
+
+typedef void (*WfiChangeColumns) (Datum *values, bool *nulls,
+								  const void *arg);
 typedef WfiRun *(*WfiReadRow) (TupleDesc desc, Datum *values, bool *nulls);
 
 typedef struct WfiDirectScan WfiDirectScan;
@@ -261,13 +273,22 @@ extern bool wfi_direct_lock(WfiDirectKey key, const Datum *values,
 							bool skip_locked, WfiReadRow read_row,
 							WfiRun **run, bool *found,
 							TransactionId *holder);
+extern bool wfi_direct_read(WfiDirectKey key, const Datum *values,
+							WfiReadColumns read, void **row,
+							ItemPointer position);
 extern bool wfi_direct_update(ItemPointerData position, Datum *values,
 							  bool *nulls, bool *replace);
+extern bool wfi_direct_change(WfiDirectKey key, const Datum *values,
+							  const ItemPointerData *position,
+							  WfiChangeColumns change, const void *arg,
+							  bool *found);
 extern bool wfi_direct_delete(WfiDirectKey key, const Datum *values,
-							  bool *deleted);
+							  const ItemPointerData *position,
+							  bool skip_locked, bool *deleted);
 extern WfiDirectScan *wfi_direct_scan_begin(WfiDirectKey key,
 											const Datum *values, int columns);
 extern const Datum *wfi_direct_scan_next(WfiDirectScan *scan);
+extern ItemPointerData wfi_direct_scan_position(const WfiDirectScan *scan);
 extern WfiDirectFate wfi_direct_scan_fate(const WfiDirectScan *scan);
 extern void wfi_direct_scan_end(WfiDirectScan *scan);
 extern WfiDirectInsert *wfi_direct_insert_begin(WfiDirectKey key,
@@ -285,7 +306,39 @@ extern void *wfi_store_buffered_row(Datum *values, bool *nulls);
 extern void *wfi_store_timer_row(Datum *values, bool *nulls);
 
 /* store_activity.c */
-#define ACTIVITY_NCOLUMNS 25
+/* The columns of wf.activity behind WFI_RUN_COLUMNS, in this order */
+typedef enum ActivityColumn
+{
+	ACT_SCHEDULED_EVENT_ID,
+	ACT_ATTEMPT,
+	ACT_FIRST_SCHEDULED_TIME,
+	ACT_SCHEDULED_TIME,
+	ACT_STARTED_TIME,
+	ACT_LAST_HEARTBEAT_TIME,
+	ACT_LAST_ATTEMPT_COMPLETE_TIME,
+	ACT_CANCEL_REQUESTED_EVENT_ID,
+	ACT_TOKEN,
+	ACT_DISPATCHED,
+	ACT_CANCEL_REQUESTED,
+	ACT_PAUSED,
+	ACT_WAS_RESET,
+	ACT_HEARTBEAT_RESET,
+	ACT_SCHEDULE_TO_CLOSE_TIMEOUT,
+	ACT_SCHEDULE_TO_START_TIMEOUT,
+	ACT_START_TO_CLOSE_TIMEOUT,
+	ACT_HEARTBEAT_TIMEOUT,
+	ACT_STATE,
+	ACT_ACTIVITY_ID,
+	ACT_ACTIVITY_TYPE,
+	ACT_TASK_QUEUE,
+	ACT_IDENTITY,
+	ACT_LAST_WORKER_IDENTITY,
+	ACT_RETRY_POLICY,
+	ACT_HEARTBEAT_DETAILS,
+	ACT_LAST_FAILURE,
+	ACTIVITY_COLUMNS			/* how many there are */
+} ActivityColumn;
+
 extern void *wfi_store_activity_row(Datum *values, bool *nulls);
 
 /* Execute a statement whose rows go to the receiver one by one. */
@@ -297,13 +350,14 @@ extern Portal wfi_store_cursor(Statement statement, Params *params);
 
 #define MAX_LIST_COLUMNS 32
 
-/*
- * Execute a SELECT; what the callback makes of the columns of each row, in the
- * current memory context.  The row's own memory goes.
- */
-typedef void *(*WfiReadColumns) (Datum *values, bool *nulls);
+/* Execute a SELECT; what the callback makes of each row. */
 extern List *wfi_store_list(Statement statement, Params *params,
 							WfiReadColumns read_columns);
+
+/* Read a row of a table about runs by its key, or NULL. */
+extern void *wfi_store_read(Statement statement, WfiDirectKey key,
+							Params *params, WfiReadColumns read_columns,
+							ItemPointer position);
 
 /* Execute a statement; the number of rows it returned or changed. */
 extern uint64 wfi_store_execute(Statement statement, Params *params,

@@ -15,56 +15,42 @@ json_column(Datum *values, bool *nulls, int n)
 	return nulls[n] ? NULL : DatumGetJsonbPCopy(values[n]);
 }
 
-/* An activity from the values of ACTIVITY_COLUMNS. */
+/* An activity from its columns. */
 void *
 wfi_store_activity_row(Datum *values, bool *nulls)
 {
 	WfiActivity *activity = palloc0(sizeof(WfiActivity));
-	pg_uuid_t  *token;
-	int			n = 0;
 
-	activity->scheduled_event_id = DatumGetInt64(values[n++]);
-	activity->activity_id = text_column(values, nulls, n++);
-	activity->activity_type = text_column(values, nulls, n++);
-	activity->first_scheduled_time = time_column(values, nulls, n++);
-	activity->task_queue = text_column(values, nulls, n++);
-	activity->schedule_to_close_timeout = usecs_column(values, nulls, n++);
-	activity->schedule_to_start_timeout = usecs_column(values, nulls, n++);
-	activity->start_to_close_timeout = usecs_column(values, nulls, n++);
-	activity->heartbeat_timeout = usecs_column(values, nulls, n++);
-	activity->retry_policy = json_column(values, nulls, n++);
-	activity->attempt = DatumGetInt32(values[n++]);
-	activity->scheduled_time = time_column(values, nulls, n++);
-	activity->dispatched = DatumGetBool(values[n++]);
-	activity->started_time = time_column(values, nulls, n++);
-	token = uuid_column(values, nulls, n++);
-	if (token)
-		activity->token = *token;
-	activity->identity = text_column(values, nulls, n++);
-	activity->last_heartbeat_time = time_column(values, nulls, n++);
-	activity->heartbeat_details = json_column(values, nulls, n++);
-	activity->last_failure = json_column(values, nulls, n++);
-	activity->last_worker_identity = text_column(values, nulls, n++);
-	activity->cancel_requested_event_id = DatumGetInt64(values[n++]);
-	activity->paused = DatumGetBool(values[n++]);
-	activity->was_reset = DatumGetBool(values[n++]);
-	activity->heartbeat_reset = DatumGetBool(values[n++]);
-	activity->last_attempt_complete_time = time_column(values, nulls, n++);
-	Assert(n == ACTIVITY_NCOLUMNS);
+	activity->scheduled_event_id = DatumGetInt64(values[ACT_SCHEDULED_EVENT_ID]);
+	activity->activity_id = text_column(values, nulls, ACT_ACTIVITY_ID);
+	activity->activity_type = text_column(values, nulls, ACT_ACTIVITY_TYPE);
+	activity->first_scheduled_time = time_column(values, nulls, ACT_FIRST_SCHEDULED_TIME);
+	activity->task_queue = text_column(values, nulls, ACT_TASK_QUEUE);
+	activity->schedule_to_close_timeout = usecs_column(values, nulls, ACT_SCHEDULE_TO_CLOSE_TIMEOUT);
+	activity->schedule_to_start_timeout = usecs_column(values, nulls, ACT_SCHEDULE_TO_START_TIMEOUT);
+	activity->start_to_close_timeout = usecs_column(values, nulls, ACT_START_TO_CLOSE_TIMEOUT);
+	activity->heartbeat_timeout = usecs_column(values, nulls, ACT_HEARTBEAT_TIMEOUT);
+	activity->retry_policy = json_column(values, nulls, ACT_RETRY_POLICY);
+	activity->attempt = DatumGetInt32(values[ACT_ATTEMPT]);
+	activity->scheduled_time = time_column(values, nulls, ACT_SCHEDULED_TIME);
+	activity->dispatched = DatumGetBool(values[ACT_DISPATCHED]);
+	activity->started_time = time_column(values, nulls, ACT_STARTED_TIME);
+	if (!nulls[ACT_TOKEN])
+		activity->token = *DatumGetUUIDP(values[ACT_TOKEN]);
+	activity->identity = text_column(values, nulls, ACT_IDENTITY);
+	activity->last_heartbeat_time = time_column(values, nulls, ACT_LAST_HEARTBEAT_TIME);
+	activity->heartbeat_details = json_column(values, nulls, ACT_HEARTBEAT_DETAILS);
+	activity->last_failure = json_column(values, nulls, ACT_LAST_FAILURE);
+	activity->last_worker_identity = text_column(values, nulls, ACT_LAST_WORKER_IDENTITY);
+	activity->cancel_requested_event_id = DatumGetInt64(values[ACT_CANCEL_REQUESTED_EVENT_ID]);
+	activity->paused = DatumGetBool(values[ACT_PAUSED]);
+	activity->was_reset = DatumGetBool(values[ACT_WAS_RESET]);
+	activity->heartbeat_reset = DatumGetBool(values[ACT_HEARTBEAT_RESET]);
+	activity->last_attempt_complete_time = time_column(values, nulls, ACT_LAST_ATTEMPT_COMPLETE_TIME);
 	activity->stored = true;
 	if (wfi_activity_started(activity))
 		wfi_heartbeat_overlay(activity);
 	return activity;
-}
-
-/* The activity that a SELECT finds, or NULL. */
-static WfiActivity *
-select_activity(Statement statement, Params *params)
-{
-	List	   *activities = wfi_store_list(statement, params,
-											wfi_store_activity_row);
-
-	return activities == NIL ? NULL : linitial(activities);
 }
 
 /* All stored pending activities of a run. */
@@ -82,10 +68,16 @@ WfiActivity *
 wfi_store_read_activity(const WfiRun *run, int64 scheduled_event_id)
 {
 	Params		params;
+	ItemPointerData position;
+	WfiActivity *activity;
 
 	put_run(&params, run->shard, &run->run_id);
 	put(&params, Int64GetDatum(scheduled_event_id));
-	return select_activity(READ_ACTIVITY, &params);
+	activity = wfi_store_read(READ_ACTIVITY, WFI_DIRECT_ACTIVITY, &params,
+							  wfi_store_activity_row, &position);
+	if (activity)
+		activity->position = position;
+	return activity;
 }
 
 /* A stored pending activity by its id, or NULL. */
@@ -93,40 +85,106 @@ WfiActivity *
 wfi_store_find_activity(const WfiRun *run, const char *activity_id)
 {
 	Params		params;
+	List	   *found;
 
 	put_run(&params, run->shard, &run->run_id);
 	put_text(&params, activity_id);
-	return select_activity(FIND_ACTIVITY, &params);
+	found = wfi_store_list(FIND_ACTIVITY, &params, wfi_store_activity_row);
+	return found == NIL ? NULL : linitial(found);
 }
 
-/* What insert and update share, see ACTIVITY_TYPES. */
+/* A whole row; insert and update share these parameters. */
 static void
-put_activity(Params *params, const WfiActivity *activity)
+put_activity(Params *params, const WfiRun *run, const WfiActivity *activity)
 {
-	put_text(params, activity->task_queue);
-	put_usecs(params, activity->schedule_to_close_timeout);
-	put_usecs(params, activity->schedule_to_start_timeout);
-	put_usecs(params, activity->start_to_close_timeout);
-	put_usecs(params, activity->heartbeat_timeout);
-	put_pointer(params, activity->retry_policy);
-	put_text(params, wfi_activity_state(activity));
+	put_run(params, run->shard, &run->run_id);
+	put(params, Int64GetDatum(activity->scheduled_event_id));
 	put(params, Int32GetDatum(activity->attempt));
+	put_time(params, activity->first_scheduled_time);
 	put_time(params, activity->scheduled_time);
-	put(params, BoolGetDatum(activity->dispatched));
 	put_time(params, activity->started_time);
+	put_time(params, activity->last_heartbeat_time);
+	put_time(params, activity->last_attempt_complete_time);
+	put(params, Int64GetDatum(activity->cancel_requested_event_id));
 	put_pointer(params,
 				wfi_activity_started(activity) ? &activity->token : NULL);
-	put_text(params, activity->identity);
-	put_time(params, activity->last_heartbeat_time);
-	put_pointer(params, activity->heartbeat_details);
-	put_pointer(params, activity->last_failure);
-	put_text(params, activity->last_worker_identity);
-	put(params, Int64GetDatum(activity->cancel_requested_event_id));
+	put(params, BoolGetDatum(activity->dispatched));
 	put(params, BoolGetDatum(activity->cancel_requested_event_id != 0));
 	put(params, BoolGetDatum(activity->paused));
 	put(params, BoolGetDatum(activity->was_reset));
 	put(params, BoolGetDatum(activity->heartbeat_reset));
-	put_time(params, activity->last_attempt_complete_time);
+	put_usecs(params, activity->schedule_to_close_timeout);
+	put_usecs(params, activity->schedule_to_start_timeout);
+	put_usecs(params, activity->start_to_close_timeout);
+	put_usecs(params, activity->heartbeat_timeout);
+	put_text(params, wfi_activity_state(activity));
+	put_text(params, activity->activity_id);
+	put_text(params, activity->activity_type);
+	put_text(params, activity->task_queue);
+	put_text(params, activity->identity);
+	put_text(params, activity->last_worker_identity);
+	put_pointer(params, activity->retry_policy);
+	put_pointer(params, activity->heartbeat_details);
+	put_pointer(params, activity->last_failure);
+	Assert(params->n == WFI_RUN_COLUMNS + ACTIVITY_COLUMNS);
+}
+
+/*
+ * Do what UPDATE_ACTIVITY does: heartbeats do not wait for the run's lock, so
+ * a later one stays, unless it is to be replaced.
+ */
+static void
+change_activity(Datum *values, bool *nulls, const void *arg)
+{
+	const Params *params = arg;
+	const Datum *new_values = params->values + WFI_RUN_COLUMNS;
+	const char *new_nulls = params->nulls + WFI_RUN_COLUMNS;
+	TimestampTz stored = time_column(values, nulls, ACT_LAST_HEARTBEAT_TIME);
+	bool		stays = !DatumGetBool(new_values[ACTIVITY_COLUMNS]) &&
+	stored != WFI_NEVER &&
+	(new_nulls[ACT_LAST_HEARTBEAT_TIME] == 'n' ||
+	 stored > DatumGetTimestampTz(new_values[ACT_LAST_HEARTBEAT_TIME]));
+
+	for (int i = 0; i < ACTIVITY_COLUMNS; i++)
+	{
+		if (stays && (i == ACT_LAST_HEARTBEAT_TIME ||
+					  i == ACT_HEARTBEAT_DETAILS ||
+					  i == ACT_LAST_WORKER_IDENTITY))
+			continue;
+		values[i] = new_values[i];
+		nulls[i] = new_nulls[i] == 'n';
+	}
+}
+
+static void
+update_activity(const WfiRun *run, const WfiActivity *activity)
+{
+	Params		params;
+	bool		found;
+
+	put_activity(&params, run, activity);
+	put(&params, BoolGetDatum(activity->heartbeat_replaced));
+	if (!wfi_direct_change(WFI_DIRECT_ACTIVITY, params.values,
+						   &activity->position, change_activity, &params,
+						   &found))
+		wfi_store_execute_one(UPDATE_ACTIVITY, &params, SPI_OK_UPDATE);
+	else if (!found)
+		elog(ERROR, "activity \"%s\" has vanished", activity->activity_id);
+}
+
+static void
+delete_activity(const WfiRun *run, const WfiActivity *activity)
+{
+	Params		params;
+	bool		deleted;
+
+	put_run(&params, run->shard, &run->run_id);
+	put(&params, Int64GetDatum(activity->scheduled_event_id));
+	if (!wfi_direct_delete(WFI_DIRECT_ACTIVITY, params.values,
+						   &activity->position, false, &deleted))
+		wfi_store_execute_one(DELETE_ACTIVITY, &params, SPI_OK_DELETE);
+	else if (!deleted)
+		elog(ERROR, "activity \"%s\" has vanished", activity->activity_id);
 }
 
 /* Store what the operation did to the run's activities. */
@@ -138,35 +196,23 @@ wfi_store_activities(const WfiRun *run)
 	foreach(lc, run->removed_activities)
 	{
 		const WfiActivity *activity = lfirst(lc);
-		Params		params;
 
-		if (!activity->stored)
-			continue;
-		put_run(&params, run->shard, &run->run_id);
-		put(&params, Int64GetDatum(activity->scheduled_event_id));
-		wfi_store_execute_one(DELETE_ACTIVITY, &params, SPI_OK_DELETE);
+		if (activity->stored)
+			delete_activity(run, activity);
 	}
 	foreach(lc, run->activities)
 	{
 		WfiActivity *activity = lfirst(lc);
-		Params		params;
 
 		if (activity->stored && !activity->changed)
 			continue;
-		put_run(&params, run->shard, &run->run_id);
-		put(&params, Int64GetDatum(activity->scheduled_event_id));
 		if (activity->stored)
-		{
-			put_activity(&params, activity);
-			put(&params, BoolGetDatum(activity->heartbeat_replaced));
-			wfi_store_execute_one(UPDATE_ACTIVITY, &params, SPI_OK_UPDATE);
-		}
+			update_activity(run, activity);
 		else
 		{
-			put_text(&params, activity->activity_id);
-			put_text(&params, activity->activity_type);
-			put_time(&params, activity->first_scheduled_time);
-			put_activity(&params, activity);
+			Params		params;
+
+			put_activity(&params, run, activity);
 			wfi_store_execute_one(INSERT_ACTIVITY, &params, SPI_OK_INSERT);
 			activity->stored = true;
 		}

@@ -210,8 +210,8 @@ take_activity(Datum *values, bool *nulls)
 	WfiCheckedActivity *checked = palloc(sizeof(WfiCheckedActivity));
 
 	checked->activity = *(WfiActivity *) wfi_store_activity_row(values, nulls);
-	checked->state = TextDatumGetCString(values[ACTIVITY_NCOLUMNS]);
-	checked->cancel_requested = DatumGetBool(values[ACTIVITY_NCOLUMNS + 1]);
+	checked->state = TextDatumGetCString(values[ACT_STATE]);
+	checked->cancel_requested = DatumGetBool(values[ACT_CANCEL_REQUESTED]);
 	return checked;
 }
 
@@ -245,8 +245,8 @@ wfi_check_take(WfiReader *reader, WfiCheckTable table)
 	Stream	   *stream = &reader->streams[table];
 
 	/* behind the key */
-	Datum	   *values = stream->values + 2;
-	bool	   *nulls = stream->nulls + 2;
+	Datum	   *values = stream->values + WFI_RUN_COLUMNS;
+	bool	   *nulls = stream->nulls + WFI_RUN_COLUMNS;
 
 	Assert(stream->looked_at);
 	stream->looked_at = false;

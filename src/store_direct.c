@@ -3,15 +3,16 @@
  *	  Direct access to rows of some tables, beside SQL.
  *
  * Every operation locks one row of wf.execution and updates it, every poll
- * takes rows of wf.task.  As statements these cost more than all else
- * together, most of it the executor's start-up.  So, where a table is a plain
- * one, they go through the table and index access methods instead, step by
- * step as the executor would do it: LockRows with EvalPlanQual for the lock,
- * ModifyTable for the update and the deletion.  Where anything is special
- * about the table (triggers, policies, another access method, distribution
- * over nodes), and with the setting workflow_interrupt.direct_access off, the
- * statements in statements.c are used; both do the same.  The functions here
- * that may find a table special return false then, and nothing is done.
+ * takes rows of wf.task, and whatever a worker does about an activity changes
+ * a row of wf.activity.  As statements these cost more than all else together,
+ * most of it the executor's start-up.  So, where a table is a plain one, they
+ * go through the table and index access methods instead, step by step as the
+ * executor would do it: LockRows with EvalPlanQual for the lock, ModifyTable
+ * for the update and the deletion.  Where anything is special about the table
+ * (triggers, policies, another access method, distribution over nodes), and
+ * with the setting workflow_interrupt.direct_access off, the statements in
+ * statements.c are used; both do the same.  The functions here that may find a
+ * table special return false then, and nothing is done.
  */
 #include "postgres.h"
 
@@ -42,6 +43,7 @@ typedef enum DirectTable
 {
 	EXECUTION,
 	EVENT,
+	ACTIVITY,
 	TASK,
 	WAKEUP,
 	TABLES						/* how many there are */
@@ -59,6 +61,7 @@ static TableState tables[TABLES];
 static const char *const table_names[TABLES] = {
 	[EXECUTION] = "execution",
 	[EVENT] = "event",
+	[ACTIVITY] = "activity",
 	[TASK] = "task",
 	[WAKEUP] = "wakeup",
 };
@@ -98,6 +101,9 @@ static const struct
 	},
 	[WFI_DIRECT_EVENT] = {
 		"event_pkey", EVENT, 3, {INT4_KEY, UUID_KEY, INT8_KEY}
+	},
+	[WFI_DIRECT_ACTIVITY] = {
+		"activity_pkey", ACTIVITY, 3, {INT4_KEY, UUID_KEY, INT8_KEY}
 	},
 	[WFI_DIRECT_TASK] = {
 		"task_pkey", TASK, 3, {INT8_KEY, INT8_KEY, INT4_KEY}
@@ -226,20 +232,82 @@ make_keys(WfiDirectKey key, const Datum *values, int columns, bool from,
 	}
 }
 
-/* Find the row that the snapshot shows under a key. */
-static bool
-find_row(Relation relation, WfiDirectKey key, const Datum *values,
-		 Snapshot snapshot, TupleTableSlot *slot)
+/* What one access works with, which sees all that was done before it */
+typedef struct Access
 {
-	Relation	index = index_open(index_oids[key], AccessShareLock);
+	Relation	relation;
+	Snapshot	snapshot;
+	TupleTableSlot *slot;		/* the row */
+} Access;
+
+/* Begin an access; false when it must not be a direct one. */
+static bool
+begin_access(Access *access, DirectTable table, LOCKMODE mode)
+{
+	access->relation = open_plain(table, mode);
+	if (access->relation == NULL)
+		return false;
+	access->slot = table_slot_create(access->relation, NULL);
+	CommandCounterIncrement();
+	access->snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	return true;
+}
+
+static void
+end_access(Access *access)
+{
+	UnregisterSnapshot(access->snapshot);
+	ExecDropSingleTupleTableSlot(access->slot);
+	table_close(access->relation, NoLock);
+}
+
+/*
+ * Is the row that the snapshot shows at a position the one under a key, whose
+ * columns are the table's first ones?  The lock that who saw it there has on
+ * the table keeps the position from being beyond the table's end.
+ */
+static bool
+fetch_row(Access *access, const ItemPointerData *position, ScanKey keys, int n)
+{
+	TupleTableSlot *slot = access->slot;
+	ItemPointerData tid = *position;
+
+	if (!table_tuple_fetch_row_version(access->relation, &tid,
+									   access->snapshot, slot))
+		return false;
+	slot_getsomeattrs(slot, n);
+	for (int i = 0; i < n; i++)
+	{
+		if (!DatumGetBool(FunctionCall2Coll(&keys[i].sk_func,
+											keys[i].sk_collation,
+											slot->tts_values[i],
+											keys[i].sk_argument)))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Find the row that the snapshot shows under a key; at the position where it
+ * was seen in this transaction, if it is given, valid, and still there.
+ */
+static bool
+find_row(Access *access, WfiDirectKey key, const Datum *values,
+		 const ItemPointerData *position)
+{
 	ScanKeyData keys[MAX_KEY_COLUMNS];
 	int			n = index_defs[key].columns;
-	IndexScanDesc scan = wfi_index_beginscan(relation, index, snapshot, n);
+	Relation	index;
+	IndexScanDesc scan;
 	bool		found;
 
 	make_keys(key, values, n, false, keys);
+	if (ItemPointerIsValid(position) && fetch_row(access, position, keys, n))
+		return true;
+	index = index_open(index_oids[key], AccessShareLock);
+	scan = wfi_index_beginscan(access->relation, index, access->snapshot, n);
 	index_rescan(scan, keys, n, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, slot);
+	found = index_getnext_slot(scan, ForwardScanDirection, access->slot);
 	index_endscan(scan);
 	index_close(index, AccessShareLock);
 	return found;
@@ -259,18 +327,17 @@ error_serialize(void)
  * *traversed says that it was changed since the snapshot was taken.
  */
 static bool
-lock_row(Relation relation, Snapshot snapshot, bool skip_locked,
-		 TupleTableSlot *slot, bool *traversed)
+lock_row(Access *access, bool skip_locked, bool *traversed)
 {
-	ItemPointerData position = slot->tts_tid;
+	ItemPointerData position = access->slot->tts_tid;
 	uint8		flags = TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS;
 	TM_FailureData failure = {0};
 	TM_Result	result;
 
 	if (!IsolationUsesXactSnapshot())
 		flags |= TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
-	result = table_tuple_lock(relation, &position, snapshot, slot,
-							  GetCurrentCommandId(false),
+	result = table_tuple_lock(access->relation, &position, access->snapshot,
+							  access->slot, GetCurrentCommandId(false),
 							  LockTupleNoKeyExclusive,
 							  skip_locked ? LockWaitSkip : LockWaitBlock,
 							  flags, &failure);
@@ -347,34 +414,54 @@ wfi_direct_lock(WfiDirectKey key, const Datum *values, bool skip_locked,
 				WfiReadRow read_row, WfiRun **run, bool *found,
 				TransactionId *holder)
 {
-	Relation	relation = open_plain(EXECUTION, RowShareLock);
+	Access		access;
 	TupleTableSlot *slot;
-	Snapshot	snapshot;
 	bool		traversed;
 
-	if (relation == NULL)
+	if (!begin_access(&access, EXECUTION, RowShareLock))
 		return false;
-	slot = table_slot_create(relation, NULL);
+	slot = access.slot;
 	*run = NULL;
-	CommandCounterIncrement();
-	snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	*found = find_row(relation, key, values, snapshot, slot);
+	*found = find_row(&access, key, values, NULL);
 	if (skip_locked)
 		*holder = *found ? holder_of_row(slot) : InvalidTransactionId;
 	if (*found && !(skip_locked && TransactionIdIsValid(*holder)) &&
-		lock_row(relation, snapshot, skip_locked, slot, &traversed))
+		lock_row(&access, skip_locked, &traversed))
 	{
 		slot_getallattrs(slot);
-		*run = read_row(RelationGetDescr(relation), slot->tts_values,
+		*run = read_row(slot->tts_tupleDescriptor, slot->tts_values,
 						slot->tts_isnull);
 		(*run)->position = slot->tts_tid;
 		/* the new version need not be what we looked for */
 		if (traversed && key == WFI_DIRECT_CURRENT && !(*run)->is_current)
 			*run = NULL;
 	}
-	UnregisterSnapshot(snapshot);
-	ExecDropSingleTupleTableSlot(slot);
-	table_close(relation, NoLock);
+	end_access(&access);
+	return true;
+}
+
+/*
+ * SELECT of the row under a key of a table about runs; *row is what the
+ * callback makes of its columns behind WFI_RUN_COLUMNS, in the current memory
+ * context, or NULL when there is none.  *position is where it is.
+ */
+bool
+wfi_direct_read(WfiDirectKey key, const Datum *values, WfiReadColumns read,
+				void **row, ItemPointer position)
+{
+	Access		access;
+
+	if (!begin_access(&access, index_defs[key].table, AccessShareLock))
+		return false;
+	*row = NULL;
+	if (find_row(&access, key, values, NULL))
+	{
+		*position = access.slot->tts_tid;
+		slot_getallattrs(access.slot);
+		*row = read(access.slot->tts_values + WFI_RUN_COLUMNS,
+					access.slot->tts_isnull + WFI_RUN_COLUMNS);
+	}
+	end_access(&access);
 	return true;
 }
 
@@ -395,83 +482,122 @@ insert_index_entries(Relation relation, TupleTableSlot *slot,
 }
 
 /*
- * UPDATE of columns of a row that this transaction has locked; values in the
- * order of the table's columns, those that replace says are taken.
+ * Put a tuple in the place of the row in the slot.  False when somebody else
+ * has changed it, which we may have had to wait for.
+ */
+static bool
+replace_row(Access *access, HeapTuple tuple)
+{
+	Relation	relation = access->relation;
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(relation),
+													&TTSOpsHeapTuple);
+	TM_FailureData failure;
+	LockTupleMode mode;
+	WfiUpdateIndexes indexes;
+	bool		replaced;
+
+	ExecStoreHeapTuple(tuple, slot, true);
+	slot->tts_tableOid = RelationGetRelid(relation);
+	replaced = table_tuple_update(relation, &access->slot->tts_tid, slot,
+								  GetCurrentCommandId(true), access->snapshot,
+								  InvalidSnapshot, true, &failure, &mode,
+								  &indexes) == TM_Ok;
+	if (replaced && wfi_update_needs_indexes(indexes))
+		insert_index_entries(relation, slot,
+							 wfi_update_only_summarizing(indexes));
+	ExecDropSingleTupleTableSlot(slot);
+	return replaced;
+}
+
+/*
+ * UPDATE of columns of a run's row that this transaction has locked; values in
+ * the order of the table's columns, those that replace says are taken.
  */
 bool
 wfi_direct_update(ItemPointerData position, Datum *values, bool *nulls,
 				  bool *replace)
 {
-	Relation	relation = open_plain(EXECUTION, RowExclusiveLock);
-	TupleDesc	desc;
-	TupleTableSlot *old_slot;
-	TupleTableSlot *new_slot;
-	TM_FailureData failure;
-	LockTupleMode mode;
-	WfiUpdateIndexes indexes;
-	TM_Result	result;
+	Access		access;
 	bool		should_free;
 	HeapTuple	old_tuple;
-	Snapshot	snapshot;
 
-	if (relation == NULL)
+	if (!begin_access(&access, EXECUTION, RowExclusiveLock))
 		return false;
-	desc = RelationGetDescr(relation);
-	old_slot = table_slot_create(relation, NULL);
-	new_slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
-	CheckCmdReplicaIdentity(relation, CMD_UPDATE);
-	CommandCounterIncrement();
-	snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	if (!table_tuple_fetch_row_version(relation, &position, SnapshotAny,
-									   old_slot))
+	CheckCmdReplicaIdentity(access.relation, CMD_UPDATE);
+	if (!table_tuple_fetch_row_version(access.relation, &position,
+									   SnapshotAny, access.slot))
 		elog(ERROR, "locked row has vanished");
-	old_tuple = ExecFetchSlotHeapTuple(old_slot, false, &should_free);
-	ExecStoreHeapTuple(heap_modify_tuple(old_tuple, desc, values, nulls,
-										 replace),
-					   new_slot, true);
-	new_slot->tts_tableOid = RelationGetRelid(relation);
-	result = table_tuple_update(relation, &position, new_slot,
-								GetCurrentCommandId(true), snapshot,
-								InvalidSnapshot, true, &failure, &mode,
-								&indexes);
-	if (result != TM_Ok)
-		elog(ERROR, "unexpected result of updating a locked row: %d", result);
-	if (wfi_update_needs_indexes(indexes))
-		insert_index_entries(relation, new_slot,
-							 wfi_update_only_summarizing(indexes));
-	UnregisterSnapshot(snapshot);
-	ExecDropSingleTupleTableSlot(old_slot);
-	ExecDropSingleTupleTableSlot(new_slot);
-	table_close(relation, NoLock);
+	old_tuple = ExecFetchSlotHeapTuple(access.slot, false, &should_free);
+	if (!replace_row(&access,
+					 heap_modify_tuple(old_tuple,
+									   RelationGetDescr(access.relation),
+									   values, nulls, replace)))
+		elog(ERROR, "somebody has changed a locked row");
+	end_access(&access);
 	CommandCounterIncrement();
 	return true;
 }
 
 /*
- * DELETE of a row of a queue by its key; *deleted is false when it is gone,
- * or when somebody else is at it: this never waits.
+ * UPDATE of the row under a key of a table about runs: the callback changes
+ * the columns behind WFI_RUN_COLUMNS of its latest version.  For the position
+ * see find_row().  *found says whether there was one.
  */
 bool
-wfi_direct_delete(WfiDirectKey key, const Datum *values, bool *deleted)
+wfi_direct_change(WfiDirectKey key, const Datum *values,
+				  const ItemPointerData *position, WfiChangeColumns change,
+				  const void *arg, bool *found)
 {
-	Relation	relation = open_plain(index_defs[key].table, RowExclusiveLock);
+	Access		access;
 	TupleTableSlot *slot;
-	Snapshot	snapshot;
-	TM_FailureData failure;
+	bool		ignored;
 
-	if (relation == NULL)
+	if (!begin_access(&access, index_defs[key].table, RowExclusiveLock))
 		return false;
-	CheckCmdReplicaIdentity(relation, CMD_DELETE);
-	slot = table_slot_create(relation, NULL);
+	CheckCmdReplicaIdentity(access.relation, CMD_UPDATE);
+	slot = access.slot;
+	*found = find_row(&access, key, values, position);
+	while (*found)
+	{
+		slot_getallattrs(slot);
+		change(slot->tts_values + WFI_RUN_COLUMNS,
+			   slot->tts_isnull + WFI_RUN_COLUMNS, arg);
+		if (replace_row(&access, heap_form_tuple(slot->tts_tupleDescriptor,
+												 slot->tts_values,
+												 slot->tts_isnull)))
+			break;
+		*found = lock_row(&access, false, &ignored);
+	}
+	end_access(&access);
 	CommandCounterIncrement();
-	snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	*deleted = find_row(relation, key, values, snapshot, slot) &&
-		table_tuple_delete(relation, &slot->tts_tid,
-						   GetCurrentCommandId(true), snapshot,
-						   InvalidSnapshot, false, &failure, false) == TM_Ok;
-	UnregisterSnapshot(snapshot);
-	ExecDropSingleTupleTableSlot(slot);
-	table_close(relation, NoLock);
+	return true;
+}
+
+/*
+ * DELETE of a row by its key; for the position see find_row().  *deleted is
+ * false when it is gone, or when somebody else is at it and skip_locked is
+ * given: it never waits then.
+ */
+bool
+wfi_direct_delete(WfiDirectKey key, const Datum *values,
+				  const ItemPointerData *position, bool skip_locked,
+				  bool *deleted)
+{
+	Access		access;
+	TM_FailureData failure;
+	bool		ignored;
+
+	if (!begin_access(&access, index_defs[key].table, RowExclusiveLock))
+		return false;
+	CheckCmdReplicaIdentity(access.relation, CMD_DELETE);
+	*deleted = find_row(&access, key, values, position);
+	while (*deleted &&
+		   table_tuple_delete(access.relation, &access.slot->tts_tid,
+							  GetCurrentCommandId(true), access.snapshot,
+							  InvalidSnapshot, !skip_locked, &failure,
+							  false) != TM_Ok)
+		*deleted = !skip_locked && lock_row(&access, false, &ignored);
+	end_access(&access);
 	CommandCounterIncrement();
 	return true;
 }
@@ -479,11 +605,9 @@ wfi_direct_delete(WfiDirectKey key, const Datum *values, bool *deleted)
 /* A walk along an index of a queue */
 struct WfiDirectScan
 {
-	Relation	relation;
+	Access		access;
 	Relation	index;
 	IndexScanDesc scan;
-	Snapshot	snapshot;
-	TupleTableSlot *slot;
 };
 
 /*
@@ -494,20 +618,17 @@ struct WfiDirectScan
 WfiDirectScan *
 wfi_direct_scan_begin(WfiDirectKey key, const Datum *values, int columns)
 {
-	Relation	relation = open_plain(index_defs[key].table, AccessShareLock);
+	Access		access;
 	WfiDirectScan *scan;
 	ScanKeyData keys[MAX_KEY_COLUMNS];
 
-	if (relation == NULL)
+	if (!begin_access(&access, index_defs[key].table, AccessShareLock))
 		return NULL;
 	scan = palloc(sizeof(WfiDirectScan));
-	scan->relation = relation;
+	scan->access = access;
 	scan->index = index_open(index_oids[key], AccessShareLock);
-	scan->slot = table_slot_create(relation, NULL);
-	CommandCounterIncrement();
-	scan->snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	scan->scan = wfi_index_beginscan(relation, scan->index, scan->snapshot,
-									 columns);
+	scan->scan = wfi_index_beginscan(access.relation, scan->index,
+									 access.snapshot, columns);
 	make_keys(key, values, columns, true, keys);
 	index_rescan(scan->scan, keys, columns, NULL, 0);
 	return scan;
@@ -517,10 +638,19 @@ wfi_direct_scan_begin(WfiDirectKey key, const Datum *values, int columns)
 const Datum *
 wfi_direct_scan_next(WfiDirectScan *scan)
 {
-	if (!index_getnext_slot(scan->scan, ForwardScanDirection, scan->slot))
+	TupleTableSlot *slot = scan->access.slot;
+
+	if (!index_getnext_slot(scan->scan, ForwardScanDirection, slot))
 		return NULL;
-	slot_getallattrs(scan->slot);
-	return scan->slot->tts_values;
+	slot_getallattrs(slot);
+	return slot->tts_values;
+}
+
+/* Where the row is that was read last. */
+ItemPointerData
+wfi_direct_scan_position(const WfiDirectScan *scan)
+{
+	return scan->access.slot->tts_tid;
 }
 
 /*
@@ -532,7 +662,7 @@ WfiDirectFate
 wfi_direct_scan_fate(const WfiDirectScan *scan)
 {
 	bool		only_locked;
-	TransactionId xmax = xmax_of_row(scan->slot, &only_locked);
+	TransactionId xmax = xmax_of_row(scan->access.slot, &only_locked);
 
 	if (!TransactionIdIsValid(xmax) || only_locked)
 		return WFI_ROW_THERE;
@@ -547,10 +677,8 @@ void
 wfi_direct_scan_end(WfiDirectScan *scan)
 {
 	index_endscan(scan->scan);
-	UnregisterSnapshot(scan->snapshot);
-	ExecDropSingleTupleTableSlot(scan->slot);
 	index_close(scan->index, AccessShareLock);
-	table_close(scan->relation, NoLock);
+	end_access(&scan->access);
 	pfree(scan);
 }
 

@@ -76,7 +76,6 @@ stream_events(Statement statement, Params *params, int expected,
  * Without SQL: the table's columns are shard, run_id and EVENT_COLUMNS, in
  * this order.
  */
-#define FIRST_COLUMN 2
 #define EVENT_NCOLUMNS 7
 
 /* Begin to read the events of a run from that one on; or NULL. */
@@ -99,7 +98,7 @@ scan_next(WfiDirectScan *scan, int64 last, const Datum **values,
 	*values = wfi_direct_scan_next(scan);
 	if (*values == NULL)
 		return false;
-	set_event(event, *values + FIRST_COLUMN);
+	set_event(event, *values + WFI_RUN_COLUMNS);
 	return event->event_id <= last;
 }
 

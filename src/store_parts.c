@@ -5,7 +5,6 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -86,19 +85,18 @@ wfi_store_events(const WfiRun *run)
 		elog(ERROR, "could not store %d events", n);
 }
 
-/* An event from a row with EVENT_COLUMNS. */
-static void
-read_event(HeapTuple tuple, TupleDesc desc, WfiEvent *event)
+/* An event from EVENT_COLUMNS. */
+static void *
+event_row(Datum *values, bool *nulls)
 {
-	Datum		values[5];
-	bool		nulls[5];
+	WfiEvent   *event = palloc0(sizeof(WfiEvent));
 
-	heap_deform_tuple(tuple, desc, values, nulls);
 	event->event_id = DatumGetInt64(values[0]);
 	event->batch_id = DatumGetInt64(values[1]);
 	event->event_time = DatumGetTimestampTz(values[2]);
 	event->type = wfi_store_read_event_type(values[3]);
-	event->attributes = DatumGetJsonbP(values[4]);
+	event->attributes = DatumGetJsonbPCopy(values[4]);
+	return event;
 }
 
 /* One event of a run, or NULL. */
@@ -106,15 +104,12 @@ WfiEvent *
 wfi_store_read_event(int32 shard, const pg_uuid_t *run_id, int64 event_id)
 {
 	Params		params;
-	WfiEvent   *event;
+	ItemPointerData ignored;
 
 	put_run(&params, shard, run_id);
 	put(&params, Int64GetDatum(event_id));
-	if (wfi_store_execute(READ_EVENT, &params, SPI_OK_SELECT) == 0)
-		return NULL;
-	event = palloc(sizeof(WfiEvent));
-	read_event(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, event);
-	return event;
+	return wfi_store_read(READ_EVENT, WFI_DIRECT_EVENT, &params, event_row,
+						  &ignored);
 }
 
 /* The last event of that type in a run's history, or NULL. */
@@ -122,15 +117,12 @@ WfiEvent *
 wfi_store_last_event(const WfiRun *run, WfiEventType type)
 {
 	Params		params;
-	WfiEvent   *event;
+	List	   *events;
 
 	put_run(&params, run->shard, &run->run_id);
 	put(&params, wfi_store_event_type(type));
-	if (wfi_store_execute(LAST_EVENT, &params, SPI_OK_SELECT) == 0)
-		return NULL;
-	event = palloc(sizeof(WfiEvent));
-	read_event(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, event);
-	return event;
+	events = wfi_store_list(LAST_EVENT, &params, event_row);
+	return events == NIL ? NULL : linitial(events);
 }
 
 /* A buffered event from its columns. */

@@ -337,6 +337,9 @@ wfi_store_next_task(WfiWalk *walk, WfiTask *task)
 	task->run_id = *DatumGetUUIDP(values[3]);
 	task->scheduled_event_id = DatumGetInt64(values[4]);
 	task->attempt = DatumGetInt32(values[5]);
+	ItemPointerSetInvalid(&task->position);
+	if (walk->direct)
+		task->position = wfi_direct_scan_position(walk->direct);
 	return true;
 }
 
@@ -362,7 +365,8 @@ wfi_store_delete_task(const WfiTask *task)
 	put(&params, Int64GetDatum(task->queue_id));
 	put(&params, Int64GetDatum(task->task_id));
 	put(&params, Int32GetDatum(task->shard));
-	if (!wfi_direct_delete(WFI_DIRECT_TASK, params.values, &deleted))
+	if (!wfi_direct_delete(WFI_DIRECT_TASK, params.values, &task->position,
+						   true, &deleted))
 		wfi_store_execute(DELETE_TASK, &params, SPI_OK_DELETE);
 }
 
@@ -434,7 +438,8 @@ wfi_store_delete_wakeup(int32 shard, const pg_uuid_t *run_id,
 	put(&params, TimestampTzGetDatum(due_time));
 	put(&params, UUIDPGetDatum(run_id));
 	put(&params, Int32GetDatum(shard));
-	if (!wfi_direct_delete(WFI_DIRECT_WAKEUP, params.values, &deleted))
+	if (!wfi_direct_delete(WFI_DIRECT_WAKEUP, params.values, NULL, true,
+						   &deleted))
 		wfi_store_execute(DELETE_WAKEUP, &params, SPI_OK_DELETE);
 }
 

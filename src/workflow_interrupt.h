@@ -172,6 +172,7 @@ typedef struct WfiActivity
 	bool		was_reset;		/* the running attempt will be told */
 
 	bool		stored;			/* there is a row of it in wf.activity */
+	ItemPointerData position;	/* ... and was seen there, if known */
 	bool		changed;
 	bool		dispatch_now;	/* a task row must be written */
 } WfiActivity;
@@ -522,6 +523,7 @@ typedef struct WfiTask
 	pg_uuid_t	run_id;
 	int64		scheduled_event_id;
 	int32		attempt;
+	ItemPointerData position;	/* where its row was seen, if known */
 } WfiTask;
 
 typedef enum WfiClaim
