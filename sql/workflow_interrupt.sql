@@ -280,6 +280,8 @@ COMMENT ON COLUMN wf.timer.timer_id IS 'id given by the workflow code';
 COMMENT ON COLUMN wf.timer.started_event_id IS 'its TimerStarted event';
 COMMENT ON COLUMN wf.timer.fire_time IS 'when it fires';
 
+-- Every row is updated when its attempt starts, and neighbors start together:
+-- in each page there is room for another version of all its rows.
 CREATE TABLE wf.activity (
 	shard						integer NOT NULL,
 	run_id						uuid NOT NULL,
@@ -311,7 +313,7 @@ CREATE TABLE wf.activity (
 	heartbeat_details			jsonb,
 	last_failure				jsonb,
 	CONSTRAINT activity_pkey PRIMARY KEY (shard, run_id, scheduled_event_id)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 45);
 
 COMMENT ON TABLE wf.activity IS 'pending activities: scheduled and not yet closed';
 COMMENT ON COLUMN wf.activity.shard IS 'shard of the workflow';

@@ -64,14 +64,27 @@ wfi_queue_id(char kind, const char *namespace, const char *task_queue)
 	return (int64) hash;
 }
 
-/* A random UUID (version 4). */
+/*
+ * A random UUID (version 4).  Random bytes cost by the call, so some are drawn
+ * ahead.
+ */
 void
 wfi_random_uuid(pg_uuid_t *uuid)
 {
-	if (!pg_strong_random(uuid->data, UUID_LEN))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values")));
+	static pg_uuid_t ahead[16];
+	static int	left = 0;
+
+	if (left == 0)
+	{
+		if (!pg_strong_random(ahead, sizeof(ahead)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		left = lengthof(ahead);
+	}
+	*uuid = ahead[--left];
+	/* no secret stays behind */
+	memset(&ahead[left], 0, sizeof(pg_uuid_t));
 	uuid->data[6] = (uuid->data[6] & 0x0f) | 0x40;
 	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
 }
@@ -115,7 +128,19 @@ wfi_hash_secret(const pg_uuid_t *secret, pg_uuid_t *hash)
 char *
 wfi_uuid_text(const pg_uuid_t *uuid)
 {
-	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
+	static const char digits[] = "0123456789abcdef";
+	char	   *text = palloc(2 * UUID_LEN + 5);
+	char	   *p = text;
+
+	for (int i = 0; i < UUID_LEN; i++)
+	{
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*p++ = '-';
+		*p++ = digits[uuid->data[i] >> 4];
+		*p++ = digits[uuid->data[i] & 0x0f];
+	}
+	*p = '\0';
+	return text;
 }
 
 bool

@@ -309,7 +309,7 @@ find_row(Access *access, WfiDirectKey key, const Datum *values,
 	index_rescan(scan, keys, n, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, access->slot);
 	index_endscan(scan);
-	index_close(index, AccessShareLock);
+	index_close(index, NoLock);
 	return found;
 }
 
@@ -677,7 +677,7 @@ void
 wfi_direct_scan_end(WfiDirectScan *scan)
 {
 	index_endscan(scan->scan);
-	index_close(scan->index, AccessShareLock);
+	index_close(scan->index, NoLock);
 	end_access(&scan->access);
 	pfree(scan);
 }
