@@ -1119,7 +1119,7 @@ CREATE FUNCTION wf_await(handle bigint) RETURNS jsonb
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION wf_await(bigint) IS
-	'in workflow code: waits for an activity or timer and returns the activity''s result, NULL for a timer; a handle may be awaited again; errors: WF011 the activity failed or timed out, WF001 it or the workflow was canceled, 55000 not in workflow code, 22004, 22023';
+	'in workflow code: waits for an activity or timer and returns the activity''s result, NULL for a timer; a handle may be awaited again; errors: WF011 the activity failed or timed out, WF001 it or the workflow was canceled (for an activity the detail is what it said, as JSON), 55000 not in workflow code, 22004, 22023';
 
 CREATE FUNCTION wf_await_any(handles bigint[]) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'wfi_code_await_any'
