@@ -13,7 +13,7 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
-#include "workflow_interrupt.h"
+#include "eager.h"
 
 PG_FUNCTION_INFO_V1(wfi_poll_activity_task);
 PG_FUNCTION_INFO_V1(wfi_heartbeat);
@@ -67,6 +67,31 @@ emit_activity(WfiPolledTask *task, void *arg)
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
+/*
+ * What a worker has to know of an activity that is started; the event is its
+ * ActivityTaskScheduled.
+ */
+void
+wfi_activity_polled(WfiRun *run, const WfiActivity *activity,
+					const WfiEvent *event, const char *identity,
+					WfiPolledTask *polled)
+{
+	wfi_run_polled(run, WFI_TASK_ACTIVITY, identity, polled);
+	polled->activity = activity;
+	polled->token.scheduled_event_id = activity->scheduled_event_id;
+	polled->token.attempt = activity->attempt;
+	polled->token.secret = activity->secret;
+	polled->token.hash = activity->token;
+	polled->task_queue = activity->task_queue;
+	polled->started_time = activity->started_time;
+	polled->time_limit = activity->start_to_close_timeout;
+	if (event != NULL)
+	{
+		polled->input = wfi_get_json(event->attributes, "input");
+		polled->header = wfi_get_json(event->attributes, "header");
+	}
+}
+
 /* Start the activity that a claimed row of the queue points to. */
 WfiClaim
 wfi_activity_claim(const WfiTask *task, const char *identity,
@@ -93,22 +118,9 @@ wfi_activity_claim(const WfiTask *task, const char *identity,
 	if (wfi_run_finish(run) != NULL)
 		return WFI_CLAIM_STALE;
 
-	polled->run = run;
-	polled->activity = activity;
-	polled->token.scheduled_event_id = activity->scheduled_event_id;
-	polled->token.attempt = activity->attempt;
-	polled->token.secret = activity->secret;
-	polled->token.hash = activity->token;
-	polled->task_queue = activity->task_queue;
-	polled->started_time = activity->started_time;
-	polled->time_limit = activity->start_to_close_timeout;
 	event = wfi_store_read_event(run->shard, &run->run_id,
 								 activity->scheduled_event_id);
-	if (event != NULL)
-	{
-		polled->input = wfi_get_json(event->attributes, "input");
-		polled->header = wfi_get_json(event->attributes, "header");
-	}
+	wfi_activity_polled(run, activity, event, identity, polled);
 	return WFI_CLAIM_STARTED;
 }
 
@@ -368,11 +380,12 @@ completed(WfiRun *run, WfiActivity *activity, Jsonb *result,
 /* An activity whose token is held by our own code is done. */
 void
 wfi_activity_reply(const WfiToken *token, const Jsonb *result,
-				   const char *identity)
+				   const char *identity, WfiEager *eager)
 {
 	WfiActivity *activity;
 	WfiRun	   *run = lock_by_token(token, &activity);
 
+	run->eager = eager;
 	completed(run, activity, unconstify(Jsonb *, result), identity);
 }
 

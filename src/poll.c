@@ -10,7 +10,7 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
-#include "workflow_interrupt.h"
+#include "eager.h"
 
 PG_FUNCTION_INFO_V1(wfi_poll_workflow_task);
 PG_FUNCTION_INFO_V1(wfi_respond_workflow_task_completed);
@@ -21,6 +21,36 @@ PG_FUNCTION_INFO_V1(wfi_respond_workflow_task_failed);
 
 /* How many overdue runs a poll looks after when there is no driver */
 #define TICK_ITEMS 16
+
+/* What a worker has to know of the run of a task that is started. */
+void
+wfi_run_polled(WfiRun *run, char kind, const char *identity,
+			   WfiPolledTask *polled)
+{
+	polled->run = run;
+	polled->token.kind = kind;
+	polled->token.shard = run->shard;
+	polled->token.run_id = run->run_id;
+	polled->namespace = run->namespace;
+	polled->workflow_id = run->workflow_id;
+	polled->workflow_type = run->workflow_type;
+	polled->identity = pstrdup(identity);
+}
+
+/* ... and of the workflow task that is. */
+void
+wfi_task_polled(WfiRun *run, const char *identity, WfiPolledTask *polled)
+{
+	wfi_run_polled(run, WFI_TASK_WORKFLOW, identity, polled);
+	polled->token.scheduled_event_id = run->task_scheduled_event_id;
+	polled->token.started_event_id = run->task_started_event_id;
+	polled->token.attempt = run->task_attempt;
+	polled->token.secret = run->task_secret;
+	polled->token.hash = run->task_token;
+	polled->task_queue = run->task_queue;
+	polled->started_time = run->task_started_time;
+	polled->time_limit = wfi_task_time_limit(run);
+}
 
 /* Start the workflow task that a claimed row of the queue points to. */
 static WfiClaim
@@ -40,15 +70,7 @@ claim_workflow_task(const WfiTask *task, const char *identity,
 	if (wfi_run_finish(run) != NULL)
 		return WFI_CLAIM_STALE;
 
-	polled->run = run;
-	polled->token.scheduled_event_id = run->task_scheduled_event_id;
-	polled->token.started_event_id = run->task_started_event_id;
-	polled->token.attempt = run->task_attempt;
-	polled->token.secret = run->task_secret;
-	polled->token.hash = run->task_token;
-	polled->task_queue = run->task_queue;
-	polled->started_time = run->task_started_time;
-	polled->time_limit = wfi_task_time_limit(run);
+	wfi_task_polled(run, identity, polled);
 	return WFI_CLAIM_STARTED;
 }
 
@@ -64,17 +86,8 @@ claim_task(const WfiTask *task, const WfiPoll *poll, WfiReceiveTask receive,
 		claim = claim_workflow_task(task, poll->identity, polled);
 	else
 		claim = wfi_activity_claim(task, poll->identity, polled);
-	if (claim != WFI_CLAIM_STARTED)
-		return claim;
-
-	polled->token.kind = poll->kind;
-	polled->token.shard = polled->run->shard;
-	polled->token.run_id = polled->run->run_id;
-	polled->namespace = polled->run->namespace;
-	polled->workflow_id = polled->run->workflow_id;
-	polled->workflow_type = polled->run->workflow_type;
-	polled->identity = pstrdup(poll->identity);
-	receive(polled, arg);
+	if (claim == WFI_CLAIM_STARTED)
+		receive(polled, arg);
 	return claim;
 }
 
@@ -273,10 +286,12 @@ apply_reply(WfiRun *run, const Jsonb *commands, bool force_new,
  */
 void
 wfi_task_reply(const WfiToken *token, const Jsonb *commands, bool force_new,
-			   const char *identity, bool warn, WfiRefusal *refusal)
+			   const char *identity, bool warn, WfiEager *eager,
+			   WfiRefusal *refusal)
 {
 	WfiRun	   *run = lock_by_token(token);
 
+	run->eager = eager;
 	if (force_new && run->status == WFI_PAUSED)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -338,7 +353,8 @@ wfi_respond_workflow_task_completed(PG_FUNCTION_ARGS)
 	identity = wfi_arg_identity(fcinfo, 3);
 
 	wfi_token_parse(token, WFI_TASK_WORKFLOW, &parsed);
-	wfi_task_reply(&parsed, commands, force_new, identity, true, &refusal);
+	wfi_task_reply(&parsed, commands, force_new, identity, true, NULL,
+				   &refusal);
 
 	old = MemoryContextSwitchTo(wfi_store_caller_context());
 	values[0] = BoolGetDatum(refusal.cause == NULL);

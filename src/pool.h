@@ -6,6 +6,9 @@
  * memory, which of its task queues may have tasks: commits mark them, and
  * wake a worker up.
  *
+ * A worker that is done with a task may go on at once with one that follows
+ * from it (eager.c), for a while; it stays BUSY then.
+ *
  * Life of a worker
  *
  *		 the driver registers it		it has connected
@@ -163,8 +166,9 @@ extern bool wfi_worker_must_leave(void);
 extern void wfi_worker_begin_look(WfiLook *look);
 extern void wfi_worker_begin_queue(int bit);
 extern void wfi_worker_end_queue(int bit, bool found, const WfiLook *look);
+extern bool wfi_worker_goes_on(uint32 function);
 extern void wfi_worker_took(uint32 function, const pg_uuid_t *token,
-							bool interruptible);
+							bool interruptible, bool from_queue);
 extern bool wfi_worker_done(void);
 extern bool wfi_worker_rest(void);
 extern bool wfi_worker_retire(void);
@@ -177,8 +181,8 @@ extern void wfi_commit_task_transaction(void);
 extern void wfi_abort_task_transaction(MemoryContext context, bool log);
 
 /* sql_activity.c */
-extern void wfi_activity_run(const WfiFunction *function,
-							 const WfiPolledTask *task);
+extern bool wfi_activity_run(const WfiFunction *function,
+							 const WfiPolledTask *task, WfiEager *eager);
 extern void wfi_activity_interrupt(SIGNAL_ARGS);
 
 /* pool_driver.c: what the driver does for the pool */
@@ -190,6 +194,8 @@ extern const char *wfi_role_problem(Oid role, int *sqlstate);
 /* sql_work.c */
 extern struct ArrayType *wfi_types_of(List *functions, const WfiPoll *poll,
 									  const WfiLook *look);
+extern WfiFunction *wfi_function_of_type(List *functions, const WfiPoll *poll,
+										 const char *type);
 extern const WfiFunction *wfi_function_for(List *functions,
 										   const WfiPoll *poll,
 										   const WfiPolledTask *task);

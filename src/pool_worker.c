@@ -20,6 +20,14 @@ my_crew(void)
 	return &wfi_pool->crews[wfi_this_worker->crew];
 }
 
+/* What the last worker had to leave alone is to be looked at again. */
+static void
+release_withheld(WfiCrew *crew)
+{
+	wfi_queue_set_join(&crew->marked, &crew->withheld);
+	memset(&crew->withheld, 0, sizeof(WfiQueueSet));
+}
+
 /*
  * before_shmem_exit callback of a worker: others take over what it has left.
  * One that did not get as far as looking for tasks could not connect.
@@ -33,8 +41,7 @@ detach(int code, Datum arg)
 	if (wfi_this_worker->state == WFI_WORKER_STARTING)
 		wfi_pool_put_off(crew);
 	wfi_pool_free_worker(wfi_this_worker);
-	wfi_queue_set_join(&crew->marked, &crew->withheld);
-	memset(&crew->withheld, 0, sizeof(WfiQueueSet));
+	release_withheld(crew);
 	if (!wfi_queue_set_empty(&crew->marked))
 		(void) wfi_pool_wake_one(crew);
 	wfi_this_worker = NULL;
@@ -123,18 +130,15 @@ occupied(const WfiWorker *worker)
 }
 
 /*
- * Begin a look for a task: in which queues, and which functions to leave
- * alone.
+ * Which functions this worker is to leave alone: none, unless it is the
+ * crew's last one.  The caller holds the lock.
  */
-void
-wfi_worker_begin_look(WfiLook *look)
+static void
+look_around(WfiLook *look)
 {
 	WfiWorker  *me = wfi_this_worker;
 	int			others = 0;
 
-	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
-	me->state = WFI_WORKER_LOOKING;
-	look->queues = my_crew()->marked;
 	look->nbusy = 0;
 	for (int i = 0; i < WFI_POOL_SIZE; i++)
 	{
@@ -149,7 +153,68 @@ wfi_worker_begin_look(WfiLook *look)
 	me->may_repeat = wfi_crew_limit() - others > 1 || others == 0;
 	if (me->may_repeat)
 		look->nbusy = 0;
+}
+
+/*
+ * Begin a look for a task: in which queues, and which functions to leave
+ * alone.
+ */
+void
+wfi_worker_begin_look(WfiLook *look)
+{
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	wfi_this_worker->state = WFI_WORKER_LOOKING;
+	look->queues = my_crew()->marked;
+	look_around(look);
 	LWLockRelease(wfi_pool->lock);
+}
+
+/* Is a worker of the crew, other than this one, running that function? */
+static bool
+others_run(uint32 function)
+{
+	for (int i = 0; i < WFI_POOL_SIZE; i++)
+	{
+		const WfiWorker *worker = &wfi_pool->workers[i];
+
+		if (worker != wfi_this_worker && worker->function == function &&
+			worker->crew == wfi_this_worker->crew && occupied(worker))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * This worker is about to be done with its task; may it go on with that
+ * function, by the rules for those who look for tasks?  Then it has left the
+ * function that it ran so far to others.
+ */
+bool
+wfi_worker_goes_on(uint32 function)
+{
+	WfiWorker  *me = wfi_this_worker;
+	WfiCrew    *crew = my_crew();
+	WfiLook		look;
+	bool		may;
+	bool		poke = false;
+
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	look_around(&look);
+	may = !me->leave && !others_turn() &&
+		(look.nbusy == 0 || !others_run(function));
+	if (may)
+	{
+		if (!wfi_queue_set_empty(&crew->withheld) && !others_run(me->function))
+		{
+			release_withheld(crew);
+			poke = wfi_pool_wake_one(crew);
+		}
+		me->function = function;
+	}
+	LWLockRelease(wfi_pool->lock);
+	if (poke)
+		wfi_poke_driver(MyDatabaseId);
+	return may;
 }
 
 /* This worker is about to look into a queue: what is marked later counts. */
@@ -181,10 +246,11 @@ wfi_worker_end_queue(int bit, bool found, const WfiLook *look)
 /*
  * This worker has taken a task.  To be called before the transaction that
  * claims it commits, so that no news about the attempt is missed.  When more
- * tasks wait, somebody else is woken up.
+ * tasks wait in queues, somebody else is woken up.
  */
 void
-wfi_worker_took(uint32 function, const pg_uuid_t *token, bool interruptible)
+wfi_worker_took(uint32 function, const pg_uuid_t *token, bool interruptible,
+				bool from_queue)
 {
 	WfiWorker  *me = wfi_this_worker;
 	WfiCrew    *crew = my_crew();
@@ -199,9 +265,9 @@ wfi_worker_took(uint32 function, const pg_uuid_t *token, bool interruptible)
 	me->interruptible = interruptible;
 	me->cancel_requested = false;
 	me->ended = false;
-	if (crew->ready > 0)
+	if (from_queue && crew->ready > 0)
 		crew->ready--;
-	if (crew->ready > 0)
+	if (from_queue && crew->ready > 0)
 		poke = wfi_pool_wake_one(crew);
 	LWLockRelease(wfi_pool->lock);
 	if (poke)
@@ -225,8 +291,7 @@ wfi_worker_done(void)
 	me->may_repeat = false;
 	me->function = 0;
 	me->has_token = false;
-	wfi_queue_set_join(&crew->marked, &crew->withheld);
-	memset(&crew->withheld, 0, sizeof(WfiQueueSet));
+	release_withheld(crew);
 	LWLockRelease(wfi_pool->lock);
 	return !ended;
 }

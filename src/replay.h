@@ -139,6 +139,7 @@ typedef struct WfiLocalActivity
 typedef struct WfiReplay
 {
 	const WfiPolledTask *task;
+	WfiEager   *eager;			/* who goes on with what follows, or NULL */
 	WfiCodeHistory *history;
 	MemoryContext context;
 

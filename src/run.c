@@ -12,7 +12,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
-#include "workflow_interrupt.h"
+#include "eager.h"
 
 /* What an event costs beside its attributes, in history size */
 #define EVENT_OVERHEAD 48
@@ -518,7 +518,9 @@ wfi_run_finish(WfiRun *run)
 
 	if (limit == NULL)
 		limit = flush_buffer(run);
-	if (limit)
+	if (limit == NULL)
+		wfi_eager_take(run);
+	else
 	{
 		*run = *wfi_run_reload(run);
 		wfi_terminate_run(run, limit, NULL, WFI_IDENTITY_ENGINE);

@@ -41,6 +41,7 @@ typedef struct Attempt
 	bool		cancel_requested;
 	bool		cancel_raised;
 	bool		in_worker;		/* and not within somebody's transaction */
+	WfiEager   *eager;			/* who goes on with what follows, or NULL */
 } Attempt;
 
 static Attempt *attempt = NULL;
@@ -200,7 +201,9 @@ call_and_reply(const WfiFunction *function, Attempt *this)
 	if (this->in_worker)
 		refuse_interrupts();
 	wfi_store_begin("wf_work()", true);
-	wfi_activity_reply(&task->token, result, task->identity);
+	if (this->eager != NULL)
+		MemoryContextSwitchTo(this->eager->context);
+	wfi_activity_reply(&task->token, result, task->identity, this->eager);
 	wfi_store_end();
 }
 
@@ -322,10 +325,12 @@ reply_error_in_worker(const Attempt *this, const ErrorData *error)
 
 /*
  * Run an activity in a worker: what its function does and that it is done is
- * one transaction.  The current memory context lives as long as the task.
+ * one transaction; false when that was rolled back.  The current memory
+ * context lives as long as the task.
  */
-void
-wfi_activity_run(const WfiFunction *function, const WfiPolledTask *task)
+bool
+wfi_activity_run(const WfiFunction *function, const WfiPolledTask *task,
+				 WfiEager *eager)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ErrorData  *volatile error = NULL;
@@ -333,6 +338,7 @@ wfi_activity_run(const WfiFunction *function, const WfiPolledTask *task)
 
 	begin_attempt(&this, task);
 	this.in_worker = true;
+	this.eager = eager;
 	PG_TRY();
 	{
 		wfi_begin_task_transaction();
@@ -354,4 +360,5 @@ wfi_activity_run(const WfiFunction *function, const WfiPolledTask *task)
 	attempt = this.outer;
 	if (error != NULL)
 		reply_error_in_worker(&this, error);
+	return error == NULL;
 }

@@ -6,7 +6,7 @@
 #ifndef WFI_SQL_CODE_H
 #define WFI_SQL_CODE_H
 
-#include "workflow_interrupt.h"
+#include "eager.h"
 
 /* A registered function: what is run for a type of workflow or activity */
 typedef struct WfiFunction
@@ -56,7 +56,7 @@ extern List *wfi_store_functions(Oid role);
  * this function.
  */
 extern void wfi_workflow_code_run(const WfiFunction *function,
-								  const WfiPolledTask *task);
+								  const WfiPolledTask *task, WfiEager *eager);
 
 /* sql_activity.c */
 

@@ -80,13 +80,10 @@ wfi_types_of(List *functions, const WfiPoll *poll, const WfiLook *look)
 	return construct_array(types, n, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
-/* The function among some that a task is for, as it is now. */
-const WfiFunction *
-wfi_function_for(List *functions, const WfiPoll *poll,
-				 const WfiPolledTask *task)
+/* The function among some for a type of a queue, or NULL. */
+WfiFunction *
+wfi_function_of_type(List *functions, const WfiPoll *poll, const char *type)
 {
-	const char *type = task->activity ? task->activity->activity_type :
-	task->workflow_type;
 	ListCell   *lc;
 
 	foreach(lc, functions)
@@ -94,13 +91,24 @@ wfi_function_for(List *functions, const WfiPoll *poll,
 		WfiFunction *function = lfirst(lc);
 
 		if (is_for(function, poll) && strcmp(function->name, type) == 0)
-		{
-			wfi_function_resolve(function);
 			return function;
-		}
 	}
-	elog(ERROR, "a task of type \"%s\" was not asked for", type);
-	return NULL;				/* keep compiler quiet */
+	return NULL;
+}
+
+/* The function among some that a task is for, as it is now. */
+const WfiFunction *
+wfi_function_for(List *functions, const WfiPoll *poll,
+				 const WfiPolledTask *task)
+{
+	const char *type = task->activity ? task->activity->activity_type :
+	task->workflow_type;
+	WfiFunction *function = wfi_function_of_type(functions, poll, type);
+
+	if (function == NULL)
+		elog(ERROR, "a task of type \"%s\" was not asked for", type);
+	wfi_function_resolve(function);
+	return function;
 }
 
 /* Receive the one task of a poll. */
@@ -133,7 +141,7 @@ work_within(WfiPoll *poll, List *functions)
 
 	function = wfi_function_for(functions, poll, task);
 	if (poll->kind == WFI_TASK_WORKFLOW)
-		wfi_workflow_code_run(function, task);
+		wfi_workflow_code_run(function, task, NULL);
 	else
 		wfi_activity_run_within(function, task);
 	return true;

@@ -8,6 +8,9 @@
  * when it is lost, so is everything that came of it, and the task is in its
  * queue again.  A worker that dies leaves a task that times out.
  *
+ * With a task that follows from the one it has run, it goes on at once; but
+ * soon it looks into the queues again, as others wait there.
+ *
  * It ends
  *
  *	 with code 0   when it has been idle for long, when it is told to leave,
@@ -47,6 +50,9 @@
 #define MIN_PAUSE_MS	100
 #define MAX_ERRORS		6
 
+/* For so long a worker goes on without a look at the queues */
+#define GO_ON_USECS		(100 * INT64CONST(1000))
+
 /* An activity's time limit is the driver's business first. */
 #define GRACE_USECS		USECS_PER_SEC
 
@@ -66,15 +72,20 @@ static int	nqueues = 0;
 static uint32 known_registrations;
 
 static MemoryContext task_context = NULL;	/* of one task */
+static MemoryContext next_context = NULL;	/* of the one that follows */
 static char *identity;
 static Oid	role;
 static int	next_queue = 0;
 static int	errors = 0;			/* in a row */
 static int	busy_pause = 0;		/* ms; 0: no run was locked */
 static bool role_changed = true;	/* perhaps, or what it may do */
+static TimestampTz go_on_until;
 static TimeoutId limit_timeout;
 
-/* Begin a transaction; the memory context stays. */
+/*
+ * Begin a transaction; the memory context stays.  Temporary tables that the
+ * task before has left go.
+ */
 void
 wfi_begin_task_transaction(void)
 {
@@ -83,6 +94,7 @@ wfi_begin_task_transaction(void)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	ResetTempTableNamespace();
 	MemoryContextSwitchTo(context);
 }
 
@@ -136,7 +148,6 @@ set_queues(void)
 		queue->poll.task_queue = function->task_queue;
 		queue->poll.identity = identity;
 		queue->poll.most = 1;
-		queue->poll.context = task_context;
 		queue->bit = wfi_queue_bit(function->kind, function->task_queue);
 	}
 }
@@ -180,18 +191,61 @@ is_interruptible(const WfiFunction *function, const WfiPolledTask *task)
 	return value == NULL || value->type != jbvBool || value->val.boolean;
 }
 
-/* Receive the one task of a poll. */
+/* Receive a task. */
 static void
-take_task(WfiPolledTask *task, void *arg)
+take(Taken *taken, WfiPolledTask *task, bool from_queue)
 {
-	Taken	   *taken = arg;
-
 	taken->function = wfi_function_for(functions, taken->poll, task);
 	wfi_worker_took(wfi_function_hash(taken->function),
 					task->activity != NULL ? &task->token.hash : NULL,
 					task->activity != NULL &&
-					is_interruptible(taken->function, task));
+					is_interruptible(taken->function, task), from_queue);
 	taken->task = task;
+}
+
+/* Receive the one task of a poll. */
+static void
+take_task(WfiPolledTask *task, void *arg)
+{
+	take(arg, task, true);
+}
+
+static WfiPoll
+poll_for(char kind, const char *namespace, const char *task_queue)
+{
+	WfiPoll		poll = {0};
+
+	poll.kind = kind;
+	poll.namespace = namespace;
+	poll.task_queue = task_queue;
+	return poll;
+}
+
+/* Does this worker want a task that follows from its own? */
+static bool
+wants_next(char kind, const char *namespace, const char *task_queue,
+		   const char *type)
+{
+	WfiPoll		poll = poll_for(kind, namespace, task_queue);
+	const WfiFunction *function = wfi_function_of_type(functions, &poll, type);
+
+	return function != NULL && wfi_enabled && !role_changed &&
+		wfi_pool_registrations() == known_registrations &&
+		GetCurrentTimestamp() < go_on_until &&
+		wfi_worker_goes_on(wfi_function_hash(function));
+}
+
+/* Receive such a task. */
+static void
+take_next(WfiPolledTask *task, void *arg)
+{
+	Taken	   *taken = arg;
+	WfiPoll		poll = poll_for(task->token.kind, task->namespace,
+								task->task_queue);
+
+	taken->poll = &poll;
+	take(taken, task, false);
+	taken->poll = NULL;
 }
 
 /*
@@ -207,7 +261,7 @@ claim_task(const Queue *queue, const WfiLook *look, Taken *taken)
 	taken->poll = &poll;
 	wfi_begin_task_transaction();
 	wfi_commit_asynchronously();
-	ResetTempTableNamespace();
+	poll.context = task_context;
 	poll.types = wfi_types_of(functions, &poll, look);
 	if (poll.types != NULL && !role_changed)
 	{
@@ -231,17 +285,19 @@ reset_session(void)
 	LockReleaseAll(USER_LOCKMETHOD, true);
 }
 
-/* Run a workflow task in a transaction. */
-static void
-run_workflow_task(const Taken *taken)
+/* Run a workflow task in a transaction; false when that was rolled back. */
+static bool
+run_workflow_task(const Taken *taken, WfiEager *eager)
 {
 	MemoryContext context = CurrentMemoryContext;
+	volatile bool done = false;
 
 	PG_TRY();
 	{
 		wfi_begin_task_transaction();
-		wfi_workflow_code_run(taken->function, taken->task);
+		wfi_workflow_code_run(taken->function, taken->task, eager);
 		wfi_commit_task_transaction();
+		done = true;
 	}
 	PG_CATCH();
 	{
@@ -250,6 +306,7 @@ run_workflow_task(const Taken *taken)
 								   geterrcode() != WFI_ERRCODE_TASK_NOT_FOUND);
 	}
 	PG_END_TRY();
+	return done;
 }
 
 /* A task takes too long: end, at the next opportunity and without a say. */
@@ -261,25 +318,48 @@ time_is_up(void)
 	SetLatch(MyLatch);
 }
 
-/* Run a task that was claimed. */
+/* Run a task, and take one that follows from it. */
 static void
-run_task(const Taken *taken)
+run_task(const Taken *taken, Taken *next)
 {
 	const WfiPolledTask *task = taken->task;
+	WfiEager	eager = {identity, next_context, wants_next, take_next, next};
+	bool		done;
 
+	MemoryContextReset(next_context);
 	pgstat_report_activity(STATE_RUNNING, taken->function->name);
 	if (task->time_limit != 0)
 		enable_timeout_at(limit_timeout,
 						  task->started_time + task->time_limit +
 						  (task->activity != NULL ? GRACE_USECS : 0));
 	if (task->activity != NULL)
-		wfi_activity_run(taken->function, task);
+		done = wfi_activity_run(taken->function, task, &eager);
 	else
-		run_workflow_task(taken);
+		done = run_workflow_task(taken, &eager);
 	disable_timeout(limit_timeout, false);
-	if (!wfi_worker_done())
+	if (!done)
+		next->task = NULL;
+	if (next->task == NULL && !wfi_worker_done())
 		proc_exit(0);
 	reset_session();
+}
+
+/* Run a task that was claimed, and what follows from it, for a while. */
+static void
+run_tasks(Taken taken)
+{
+	go_on_until = GetCurrentTimestamp() + GO_ON_USECS;
+	while (taken.task != NULL)
+	{
+		MemoryContext context = task_context;
+		Taken		next = {0};
+
+		run_task(&taken, &next);
+		task_context = next_context;
+		next_context = context;
+		MemoryContextSwitchTo(task_context);
+		taken = next;
+	}
 }
 
 /* After an error that is not a task's: pause, and in the end give up. */
@@ -348,7 +428,7 @@ look_for_task(void)
 		{
 			next_queue = (next_queue + i + 1) % nqueues;
 			busy_pause = 0;
-			run_task(&taken);
+			run_tasks(taken);
 			return true;
 		}
 	}
@@ -441,6 +521,8 @@ wfi_worker_main(Datum main_arg)
 											 "registrations",
 											 ALLOCSET_DEFAULT_SIZES);
 	task_context = AllocSetContextCreate(TopMemoryContext, "task",
+										 ALLOCSET_DEFAULT_SIZES);
+	next_context = AllocSetContextCreate(TopMemoryContext, "next task",
 										 ALLOCSET_DEFAULT_SIZES);
 	wfi_worker_connected();
 

@@ -317,13 +317,16 @@ reply_commands(const WfiReplay *replay, const Jsonb *closing)
 
 /* Send the reply; false when it was refused, of which a warning may tell. */
 static bool
-reply(const WfiPolledTask *task, const Jsonb *commands, bool warn)
+reply(const WfiReplay *replay, const Jsonb *commands, bool warn)
 {
+	const WfiPolledTask *task = replay->task;
 	WfiRefusal	refusal = {0};
 
 	wfi_store_begin("workflow code", true);
+	if (replay->eager != NULL)
+		MemoryContextSwitchTo(replay->eager->context);
 	wfi_task_reply(&task->token, commands, false, task->identity, warn,
-				   &refusal);
+				   replay->eager, &refusal);
 	wfi_store_end();
 	return refusal.cause == NULL;
 }
@@ -365,14 +368,14 @@ run_and_reply_in(WfiReplay *replay, const WfiFunction *function,
 	if (trouble.cause == NULL)
 	{
 		commands = reply_commands(replay, closing);
-		accepted = reply(replay->task, commands, outer->context == NULL);
+		accepted = reply(replay, commands, outer->context == NULL);
 	}
 	if (outer->context != NULL)
 	{
 		wfi_subtransaction_end(outer, accepted);
 		outer->context = NULL;
 		if (trouble.cause == NULL && !accepted &&
-			reply(replay->task, commands, true))
+			reply(replay, commands, true))
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("workflow \"%s\" was changed while its reply was refused",
@@ -413,7 +416,8 @@ run_and_reply(WfiReplay *replay, const WfiFunction *function)
 }
 
 void
-wfi_workflow_code_run(const WfiFunction *function, const WfiPolledTask *task)
+wfi_workflow_code_run(const WfiFunction *function, const WfiPolledTask *task,
+					  WfiEager *eager)
 {
 	MemoryContext old;
 	WfiReplay  *replay;
@@ -426,6 +430,7 @@ wfi_workflow_code_run(const WfiFunction *function, const WfiPolledTask *task)
 	replay = palloc0(sizeof(WfiReplay));
 	replay->context = context;
 	replay->task = task;
+	replay->eager = eager;
 	replay->current.started_event_id = task->token.started_event_id;
 	replay->current.started_time = task->started_time;
 	replay->history = wfi_history_open(task);

@@ -285,6 +285,7 @@ typedef struct WfiRun
 	List	   *removed_activities; /* WfiActivity */
 	List	   *activity_news;	/* WfiActivityNews */
 	List	   *signal_requests;	/* char *: request ids newly seen */
+	struct WfiEager *eager;		/* who takes a task that it makes, or NULL */
 } WfiRun;
 
 /* settings.c */
@@ -571,7 +572,8 @@ extern void wfi_poll(FunctionCallInfo fcinfo, char kind,
 					 WfiReceiveTask receive);
 extern void wfi_task_reply(const WfiToken *token, const Jsonb *commands,
 						   bool force_new, const char *identity,
-						   bool warn, WfiRefusal *refusal);
+						   bool warn, struct WfiEager *eager,
+						   WfiRefusal *refusal);
 extern void wfi_task_reply_failed(const WfiToken *token, const char *cause,
 								  const Jsonb *failure, const char *identity);
 
@@ -579,7 +581,8 @@ extern void wfi_task_reply_failed(const WfiToken *token, const char *cause,
 extern WfiClaim wfi_activity_claim(const WfiTask *task, const char *identity,
 								   WfiPolledTask *polled);
 extern void wfi_activity_reply(const WfiToken *token, const Jsonb *result,
-							   const char *identity);
+							   const char *identity,
+							   struct WfiEager *eager);
 extern void wfi_activity_reply_failed(const WfiToken *token, Jsonb *failure,
 									  Jsonb *last_heartbeat_details,
 									  const char *identity);

@@ -1,0 +1,145 @@
+# A worker that goes on at once with what follows from its reply: what it
+# saves, and what it must not do to others
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use SqlWorkerTest;
+use Test::More;
+use WfiTest;
+
+my $node = new_node('main', conf => q(
+max_worker_processes = 20
+workflow_interrupt.worker_idle_timeout = '1h'
+workflow_interrupt.max_workers_per_role = 1
+));
+
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+
+# Make and register a function.
+sub code
+{
+	my ($kind, $name, $body) = @_;
+
+	sql(qq[CREATE FUNCTION test."$name"(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS \$\$ $body \$\$;
+		SELECT wf_register_$kind('$name', 'test."$name"(jsonb)')]);
+}
+
+# Wait until a workflow is closed; its status and result, or failure.
+sub closed
+{
+	my ($id) = @_;
+
+	$node->poll_query_until('postgres', "SELECT status <> 'Running' FROM wf.execution WHERE workflow_id = '$id' AND is_current")
+	  or return 'still running';
+	return sql(
+		"SELECT concat_ws(' ', e.status, v.attributes ->> 'result', v.attributes #>> '{failure,message}')
+		FROM wf.execution e JOIN wf.event v ON v.shard = e.shard AND v.run_id = e.run_id AND v.event_id = e.next_event_id - 1
+		WHERE workflow_id = '$id'");
+}
+
+prepare_database($node);
+code('activity', 'step', q[BEGIN RETURN input; END]);
+code('workflow', 'flow', q[
+DECLARE
+	result jsonb;
+BEGIN
+	FOR i IN 1..(input ->> 'times')::int LOOP
+		result := wf_activity(input ->> 'activity', to_jsonb(i), retry_policy => '{"maximum_attempts": 1}');
+	END LOOP;
+	RETURN result;
+END]);
+
+sub flow
+{
+	my ($id, $activity, $times) = @_;
+
+	sql("SELECT wf_start('$id', 'flow', '{\"activity\": \"$activity\", \"times\": $times}')");
+}
+
+#
+# A step is two transactions, and its history is like any other
+#
+
+flow('steps', 'step', 3);
+is(closed('steps'), 'Completed 3', 'a workflow of three steps');
+is(sql(q(SELECT string_agg(types, '; ' ORDER BY first) FROM (
+		SELECT min(event_id) AS first, string_agg(event_type::text, ' ' ORDER BY event_id) AS types
+		FROM wf.event WHERE event_id BETWEEN 6 AND 21 GROUP BY xmin::text) AS transaction)),
+	join('; ', ('ActivityTaskStarted ActivityTaskCompleted WorkflowTaskScheduled WorkflowTaskStarted',
+		'WorkflowTaskCompleted ActivityTaskScheduled') x 2,
+		'ActivityTaskStarted ActivityTaskCompleted WorkflowTaskScheduled WorkflowTaskStarted'),
+	'a step takes two transactions');
+is(sql(q(SELECT string_agg(event_id || '-' || batch_id, ' ' ORDER BY event_id) FROM wf.event WHERE event_id BETWEEN 6 AND 11)),
+	'6-6 7-6 8-6 9-9 10-10 11-10', '... and batches are those of four');
+is(sql('SELECT count(*) FROM wf.task'), '0', '... which leave nothing in queues');
+
+#
+# The commit of an activity fails, and with it the start of what follows
+#
+
+sql('CREATE TABLE test.base (id int PRIMARY KEY);
+	CREATE TABLE test.reference (id int REFERENCES test.base DEFERRABLE INITIALLY DEFERRED);');
+code('activity', 'refer', q[BEGIN INSERT INTO test.reference VALUES (1); RETURN input; END]);
+flow('late', 'refer', 1);
+like(closed('late'), qr/^Failed activity "refer" failed: insert or update on table "reference" violates foreign key/,
+	'an activity whose commit fails has failed');
+is(sql(q(SELECT string_agg(event_type::text, ' ' ORDER BY event_id) FROM wf_history('late') WHERE event_id > 5)),
+	'ActivityTaskStarted ActivityTaskFailed WorkflowTaskScheduled WorkflowTaskStarted WorkflowTaskCompleted WorkflowExecutionFailed',
+	'... and nothing else has happened');
+
+#
+# Nothing of a task's is left behind for the one that follows
+#
+
+code('activity', 'leave', q[
+DECLARE
+	found text := concat_ws(' ', to_regclass('pg_temp.left_behind'), current_setting('test.left_behind', true));
+BEGIN
+	CREATE TEMPORARY TABLE left_behind ();
+	PERFORM set_config('test.left_behind', 'a setting', false);
+	RETURN to_jsonb(found);
+END]);
+flow('leave', 'leave', 2);
+is(closed('leave') =~ s/ +$//r, 'Completed', 'the next step finds no temporary table and no setting of the one before');
+
+#
+# A worker that goes on does not keep others waiting
+#
+
+code('activity', 'nap', q[BEGIN PERFORM pg_sleep(0.01); RETURN input; END]);
+flow('long', 'nap', 200);
+wait_until($node, q(SELECT next_event_id > 10 FROM wf.execution WHERE workflow_id = 'long'));
+flow('short', 'step', 3);
+is(closed('short'), 'Completed 3', 'a short workflow');
+is(closed('long'), 'Completed 200', 'a long workflow');
+cmp_ok(sql(q(SELECT next_event_id FROM wf.execution WHERE workflow_id = 'long')), '==', 6 + 6 * 200, '... of as many events as ever');
+is(sql(q(SELECT string_agg(workflow_id, ' ' ORDER BY close_time) FROM wf.execution WHERE workflow_id IN ('long', 'short'))), 'short long',
+	'one that was started later gets its turn');
+
+# of two workers, the second one runs no function that the first is running
+$node->append_conf('postgresql.conf', 'workflow_interrupt.max_workers_per_role = 2');
+$node->reload;
+wait_until($node, q(SELECT setting = '2' FROM pg_settings WHERE name = 'workflow_interrupt.max_workers_per_role'));
+code('activity', 'hang', q[BEGIN PERFORM pg_sleep(3600); END]);
+flow('hang1', 'hang', 1);
+wait_until($node, q(SELECT count(*) = 1 FROM wf.activity WHERE state = 'Started'), 'an activity that takes long');
+flow('hang2', 'hang', 1);
+wait_until($node, q(SELECT count(*) = 1 FROM wf.activity WHERE state = 'Scheduled'), 'another one of the same type waits');
+flow('quick', 'step', 3);
+is(closed('quick'), 'Completed 3', '... while others are run');
+is(sql(q(SELECT string_agg(state, ' ' ORDER BY state) FROM wf.activity)), 'Scheduled Started', '... and still waits then');
+sql(q(SELECT wf_cancel('hang1')));
+is(closed('hang1'), 'Canceled', 'one that was started with a reply is canceled at once');
+wait_until($node, q(SELECT count(*) = 1 FROM wf.activity WHERE state = 'Started'), '... and the next begins');
+sql(q(SELECT wf_terminate('hang2')));
+flow('last', 'step', 1);
+is(closed('last'), 'Completed 1', 'one that was terminated leaves its worker to others');
+is(sql('SELECT count(*) FROM wf_check()'), '0', 'everything is sound');
+
+done_testing();
