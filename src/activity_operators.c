@@ -157,7 +157,7 @@ wfi_update_activity_options(PG_FUNCTION_ARGS)
 	wfi_store_begin("wf_update_activity_options()", true);
 	run = lock_activity(fcinfo, 2, &activity);
 	task_queue = PG_ARGISNULL(4) ? NULL : wfi_arg_id(fcinfo, 4, "task_queue");
-	policy = wfi_arg_object(fcinfo, 9, "retry_policy");
+	policy = wfi_arg_retry_policy(fcinfo, 9);
 
 	wfi_object_begin(&wanted);
 	put_timeout(fcinfo, 5, "schedule_to_close_timeout",

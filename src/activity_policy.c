@@ -120,6 +120,35 @@ read_policy(const Jsonb *object, RetryPolicy *policy)
 	return NULL;
 }
 
+/*
+ * An argument that is a retry policy, or NULL.  What a policy does not have is
+ * an error here: whoever misspells maximum_attempts would retry for ever.
+ */
+Jsonb *
+wfi_arg_retry_policy(FunctionCallInfo fcinfo, int n)
+{
+	static const char *const members[] = {
+		"initial_interval", "backoff_coefficient", "maximum_interval",
+		"maximum_attempts", "non_retryable_error_types"
+	};
+	Jsonb	   *policy = wfi_arg_object(fcinfo, n, "retry_policy");
+	JsonbValue	value;
+	int			known = 0;
+
+	if (policy == NULL)
+		return NULL;
+	for (int i = 0; i < lengthof(members); i++)
+		known += getKeyJsonValueFromContainer(&policy->root, members[i],
+											  strlen(members[i]),
+											  &value) != NULL;
+	if (known < JB_ROOT_COUNT(policy))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("retry_policy has an unknown member"),
+				 errhint("There are initial_interval, backoff_coefficient, maximum_interval, maximum_attempts and non_retryable_error_types.")));
+	return policy;
+}
+
 /* Put a policy, filled in, into an event. */
 static void
 put_policy(WfiObject *event, const RetryPolicy *policy)

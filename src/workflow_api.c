@@ -118,8 +118,7 @@ read_options(FunctionCallInfo fcinfo, ActivityOptions *options)
 						"schedule_to_start_timeout");
 	options->heartbeat_timeout = wfi_arg_timeout(fcinfo, ARG_HEARTBEAT,
 												 "heartbeat_timeout");
-	options->retry_policy = wfi_arg_object(fcinfo, ARG_RETRY_POLICY,
-										   "retry_policy");
+	options->retry_policy = wfi_arg_retry_policy(fcinfo, ARG_RETRY_POLICY);
 	options->cancellation = arg_cancellation(fcinfo, ARG_CANCELLATION_TYPE);
 	if (options->start_to_close_timeout == 0 &&
 		options->schedule_to_close_timeout == 0)

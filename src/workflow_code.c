@@ -187,9 +187,11 @@ run_local(WfiReplay *replay, const WfiFunction *workflow, Trouble *trouble,
 	{
 		set_trouble(trouble, "WorkflowWorkerUnhandledFailure",
 					psprintf(function == NULL ?
-							 "local activity type \"%s\" is not registered" :
-							 "local activity type \"%s\" is registered by another role",
-							 local->name),
+							 "local activity type \"%s\" is not registered on task queue \"%s\"" :
+							 "local activity type \"%s\" on task queue \"%s\" is registered by another role",
+							 local->name,
+							 local->task_queue ? local->task_queue :
+							 workflow->task_queue),
 					function == NULL ? ERRCODE_UNDEFINED_FUNCTION :
 					ERRCODE_INSUFFICIENT_PRIVILEGE);
 		return;

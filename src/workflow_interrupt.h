@@ -613,6 +613,7 @@ extern void wfi_heartbeat_overlay(WfiActivity *activity);
 extern void wfi_heartbeat_stored(const pg_uuid_t *token, TimestampTz time);
 
 /* activity_policy.c: time-outs and retries */
+extern Jsonb *wfi_arg_retry_policy(FunctionCallInfo fcinfo, int n);
 extern const char *wfi_activity_policy(const Jsonb *attributes,
 									   int64 run_timeout, WfiObject *event);
 extern int64 wfi_retry_interval(const WfiActivity *activity, int32 attempts);

@@ -172,6 +172,7 @@ SELECT new_act('bad');
 SELECT raises($$SELECT wf_update_activity_options('bad', '1', task_queue => '')$$);
 SELECT raises($$SELECT wf_update_activity_options('bad', '1', task_queue => repeat('x', 1001))$$);
 SELECT raises($$SELECT wf_update_activity_options('bad', '1', schedule_to_close_timeout => '-1s')$$);
+SELECT raises($$SELECT wf_update_activity_options('bad', '1', retry_policy => '{"maximum_attempts": null, "max_attempts": 1}')$$);
 SELECT raises($$SELECT wf_update_activity_options('bad', '1', schedule_to_start_timeout => '-1s')$$);
 SELECT raises($$SELECT wf_update_activity_options('bad', '1', start_to_close_timeout => '-1s')$$);
 SELECT raises($$SELECT wf_update_activity_options('bad', '1', heartbeat_timeout => '-1s')$$);

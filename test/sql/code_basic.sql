@@ -258,6 +258,7 @@ DECLARE
 BEGIN
 	FOREACH s IN ARRAY ARRAY['wf_activity(NULL)', 'wf_activity('''')', 'wf_activity(''x'', cancellation_type => ''Maybe'')',
 			'wf_activity(''x'', start_to_close_timeout => ''-1 s'')', 'wf_activity(''x'', retry_policy => ''1'')',
+			'wf_activity(''x'', retry_policy => ''{"max_attempts": 1}'')',
 			'wf_await(NULL)', 'wf_await(0)', 'wf_await(7)', 'wf_await_any(NULL)', 'wf_await_any(''{}'')',
 			'wf_await_any(''{NULL}'')', 'wf_await_any(''{7}'')', 'wf_activity_cancel(7)', 'wf_sleep(NULL)',
 			'wf_timer_start(NULL)', 'wf_timer_start(''-1 s'')', 'wf_activity_cancel(wf_timer_start(''1 h''))',
