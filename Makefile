@@ -29,7 +29,7 @@ help:
 	@echo 'The following install missing Debian packages, build, install the'
 	@echo 'extension and use a server of their own, which they remove at the end:'
 	@echo
-	@echo 'make demo          show workflows being cancelled, stuck, reset;'
+	@echo 'make demo          show workflows being cancelled, terminated, reset;'
 	@echo '                   KEEP=1 ends in psql on the demo database'
 	@echo 'make check         run all tests'
 	@echo 'make bench         measure; PARTS="claims heartbeats" only some'
