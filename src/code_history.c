@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "replay.h"
 
@@ -377,7 +378,8 @@ wfi_history_open(const WfiPolledTask *task)
 	else
 		dlist_delete(&history->node);
 	dlist_push_tail(&by_use, &history->node);
-	history->level = GetCurrentTransactionNestLevel();
+	/* a keeper writes nothing, so what it reads is committed */
+	history->level = wfi_in_keeper() ? 0 : GetCurrentTransactionNestLevel();
 	history->in_use = true;
 
 	reading.history = history;
@@ -394,6 +396,25 @@ wfi_history_open(const WfiPolledTask *task)
 	history->size = MemoryContextMemAllocated(history->context, true);
 	cache_size += history->size;
 	return history;
+}
+
+/*
+ * Read on, up to the start of a later workflow task, for code that is kept: it
+ * runs in a transaction that it cannot write in, and with an older snapshot.
+ */
+void
+wfi_history_extend(WfiCodeHistory *history, const WfiPolledTask *task)
+{
+	Reading		reading = {history};
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	wfi_store_begin("workflow code", false);
+	wfi_store_scan_events(task->token.shard, &task->token.run_id,
+						  history->n_events + 1,
+						  task->token.started_event_id - 1, add_event,
+						  &reading);
+	wfi_store_end();
+	PopActiveSnapshot();
 }
 
 /* Done with a history: it stays in memory while there is need and room. */

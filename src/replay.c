@@ -50,6 +50,7 @@ wfi_replay_begin(WfiReplay *replay)
 		replay->signals_taken = MemoryContextAlloc(replay->context,
 												   (n_signals + 1) * sizeof(int));
 	memset(replay->signals_taken, 0, n_signals * sizeof(int));
+	replay->n_signals = n_signals;
 	replay->position = 0;
 	replay->seed = 0;
 	replay->random_count = 0;
@@ -203,11 +204,33 @@ match_commands(WfiReplay *replay)
 	replay->n_commands = 0;
 }
 
+/*
+ * The code has been kept at its wait, and the history has grown up to the
+ * task in replay->task.
+ */
+void
+wfi_replay_continue(WfiReplay *replay)
+{
+	const WfiPolledTask *task = replay->task;
+	int			n_signals = replay->history->n_signals;
+
+	replay->current.started_event_id = task->token.started_event_id;
+	replay->current.started_time = task->started_time;
+	if (n_signals > replay->n_signals)
+	{
+		replay->signals_taken = repalloc(replay->signals_taken,
+										 n_signals * sizeof(int));
+		memset(replay->signals_taken + replay->n_signals, 0,
+			   (n_signals - replay->n_signals) * sizeof(int));
+		replay->n_signals = n_signals;
+	}
+}
+
 /* Nothing ends a wait yet: go on to the next task, if there is one. */
 void
 wfi_replay_go_on(WfiReplay *replay)
 {
-	if (wfi_replay_live(replay))
+	if (wfi_replay_live(replay) && !wfi_keeper_wait(replay))
 		wfi_replay_block(replay);
 	match_commands(replay);
 	replay->position++;

@@ -86,6 +86,8 @@ typedef struct WfiCodeHistory
 /* code_history.c */
 extern WfiCodeHistory *wfi_history_open(const WfiPolledTask *task);
 extern void wfi_history_close(WfiCodeHistory *history, bool run_closed);
+extern void wfi_history_extend(WfiCodeHistory *history,
+							   const WfiPolledTask *task);
 extern WfiSeen *wfi_seen(const WfiCodeHistory *history, int64 event_id);
 extern bool wfi_event_of_command(WfiEventType type);
 
@@ -150,6 +152,7 @@ typedef struct WfiReplay
 	int64		random_count;
 	int64		marker_event_id;	/* looked at last for local activities */
 	int		   *signals_taken;	/* by index in history->signals */
+	int			n_signals;		/* how many that are */
 	bool		cancel_delivered;
 
 	WfiHandle  *handles;		/* handle n is at n - 1 */
@@ -182,6 +185,7 @@ extern WfiReplay *wfi_replay_here(const char *function);
 extern const WfiCodeTask *wfi_replay_task(const WfiReplay *replay);
 extern bool wfi_replay_live(const WfiReplay *replay);
 pg_noreturn extern void wfi_replay_block(WfiReplay *replay);
+extern void wfi_replay_continue(WfiReplay *replay);
 extern void wfi_replay_go_on(WfiReplay *replay);
 extern void wfi_replay_check_end(WfiReplay *replay, const char *what);
 extern bool wfi_replay_cancel_visible(const WfiReplay *replay);
@@ -200,5 +204,18 @@ extern int64 wfi_replay_next_signal(WfiReplay *replay, const char *name);
 extern Jsonb *wfi_replay_local(WfiReplay *replay,
 							   const WfiLocalActivity *wanted);
 extern void wfi_replay_random(WfiReplay *replay, pg_uuid_t *bits);
+
+/* workflow_code.c */
+extern Jsonb *wfi_reply_commands(const WfiReplay *replay,
+								 const Jsonb *closing);
+extern Jsonb *wfi_workflow_code_answer(const WfiFunction *function,
+									   const WfiPolledTask *task);
+
+/* keeper.c */
+extern bool wfi_in_keeper(void);
+extern bool wfi_keeper_wait(WfiReplay *replay);
+extern bool wfi_keeper_ask(const WfiFunction *function,
+						   const WfiPolledTask *polled, Jsonb **commands,
+						   bool *closes);
 
 #endif							/* WFI_REPLAY_H */

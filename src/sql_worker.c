@@ -276,8 +276,8 @@ claim_task(const Queue *queue, const WfiLook *look, Taken *taken)
  * Leave nothing of a task's behind for the next one: settings, another role,
  * advisory locks (temporary tables go with the next claim).
  */
-static void
-reset_session(void)
+void
+wfi_reset_session(void)
 {
 	if (OidIsValid(GetCurrentRoleId()))
 		SetConfigOption("role", "none", PGC_SUSET, PGC_S_SESSION);
@@ -341,7 +341,7 @@ run_task(const Taken *taken, Taken *next)
 		next->task = NULL;
 	if (next->task == NULL && !wfi_worker_done())
 		proc_exit(0);
-	reset_session();
+	wfi_reset_session();
 }
 
 /* Run a task that was claimed, and what follows from it, for a while. */

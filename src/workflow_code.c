@@ -271,6 +271,8 @@ run_code(WfiReplay *replay, const WfiFunction *function, Trouble *trouble,
 	{
 		if (replay->wanted != NULL)
 		{
+			if (wfi_in_keeper())
+				return NULL;	/* it is its worker's business */
 			run_local(replay, function, trouble, outer);
 			if (trouble->cause != NULL)
 				return NULL;
@@ -301,8 +303,8 @@ run_code(WfiReplay *replay, const WfiFunction *function, Trouble *trouble,
 }
 
 /* The reply: what the code asked for, and how it ended. */
-static Jsonb *
-reply_commands(const WfiReplay *replay, const Jsonb *closing)
+Jsonb *
+wfi_reply_commands(const WfiReplay *replay, const Jsonb *closing)
 {
 	JsonbParseState *state = NULL;
 
@@ -369,7 +371,7 @@ run_and_reply_in(WfiReplay *replay, const WfiFunction *function,
 	closing = run_code(replay, function, &trouble, outer);
 	if (trouble.cause == NULL)
 	{
-		commands = reply_commands(replay, closing);
+		commands = wfi_reply_commands(replay, closing);
 		accepted = reply(replay, commands, outer->context == NULL);
 	}
 	if (outer->context != NULL)
@@ -417,27 +419,73 @@ run_and_reply(WfiReplay *replay, const WfiFunction *function)
 	return closed;
 }
 
+static WfiReplay *
+make_replay(const WfiPolledTask *task)
+{
+	WfiReplay  *replay = palloc0(sizeof(WfiReplay));
+
+	replay->context = CurrentMemoryContext;
+	replay->task = task;
+	replay->current.started_event_id = task->token.started_event_id;
+	replay->current.started_time = task->started_time;
+	return replay;
+}
+
 void
 wfi_workflow_code_run(const WfiFunction *function, const WfiPolledTask *task,
 					  WfiEager *eager)
 {
 	MemoryContext old;
 	WfiReplay  *replay;
+	Jsonb	   *commands;
 	bool		closed;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "workflow code",
 												  ALLOCSET_DEFAULT_SIZES);
 
 	old = MemoryContextSwitchTo(context);
-	replay = palloc0(sizeof(WfiReplay));
-	replay->context = context;
-	replay->task = task;
+	replay = make_replay(task);
 	replay->eager = eager;
-	replay->current.started_event_id = task->token.started_event_id;
-	replay->current.started_time = task->started_time;
-	replay->history = wfi_history_open(task);
-	closed = run_and_reply(replay, function);
-	wfi_history_close(replay->history, closed);
+	if (wfi_keeper_ask(function, task, &commands, &closed))
+	{
+		if (reply(replay, commands, true) && !closed)
+			wfi_commit_asynchronously();
+	}
+	else
+	{
+		replay->history = wfi_history_open(task);
+		closed = run_and_reply(replay, function);
+		wfi_history_close(replay->history, closed);
+	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+}
+
+/*
+ * In a keeper: run the code for a task, and for those that it can be kept for.
+ * The commands that close the run; NULL when it waits, which has been answered,
+ * or its worker is to run the code.
+ */
+Jsonb *
+wfi_workflow_code_answer(const WfiFunction *function,
+						 const WfiPolledTask *task)
+{
+	Trouble		trouble = {0};
+	WfiReplay  *replay;
+	Jsonb	   *closing;
+	Jsonb	   *commands = NULL;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "workflow code",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	replay = make_replay(task);
+	replay->history = wfi_history_open(task);
+	closing = run_code(replay, function, &trouble, NULL);
+	MemoryContextSwitchTo(old);
+	if (closing != NULL)
+		commands = wfi_reply_commands(replay, closing);
+	wfi_history_close(replay->history, closing != NULL);
+	MemoryContextDelete(context);
+	return commands;
 }

@@ -1,0 +1,207 @@
+# Workflow code with a long history, which a worker's keeper keeps where it
+# waits: the code sees what a replay would show it, and asks for the same
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use SqlWorkerTest;
+use Test::More;
+use WfiTest;
+
+my $node = new_node('main', conf => q(
+max_worker_processes = 20
+workflow_interrupt.max_workers_per_role = 1
+));
+
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+
+# Make and register a function.
+sub code
+{
+	my ($kind, $name, $body) = @_;
+
+	sql(qq[CREATE FUNCTION test."$name"(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS \$\$ $body \$\$;
+		GRANT USAGE ON SCHEMA test TO PUBLIC;
+		GRANT EXECUTE ON FUNCTION test."$name" TO PUBLIC;
+		SET ROLE coder;
+		SELECT wf_register_$kind('$name', 'test."$name"(jsonb)')]);
+}
+
+# Wait until a workflow is closed; its status and result, or failure.
+sub closed
+{
+	my ($id) = @_;
+
+	$node->poll_query_until('postgres', "SELECT status <> 'Running' FROM wf.execution WHERE workflow_id = '$id' AND is_current")
+	  or return 'still running';
+	return sql(
+		"SELECT concat_ws(' ', e.status, v.attributes ->> 'result', v.attributes #>> '{failure,message}')
+		FROM wf.execution e JOIN wf.event v ON v.shard = e.shard AND v.run_id = e.run_id AND v.event_id = e.next_event_id - 1
+		WHERE workflow_id = '$id' AND is_current");
+}
+
+sub until_event
+{
+	my ($id, $event_id) = @_;
+
+	wait_until($node, "SELECT next_event_id > $event_id FROM wf.execution WHERE workflow_id = '$id'");
+}
+
+my $keeper = "FROM pg_stat_activity WHERE backend_type = 'workflow_interrupt keeper'";
+
+
+prepare_database($node);
+sql(q[
+	CREATE ROLE coder LOGIN;
+	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO coder;
+	CREATE SEQUENCE test.calls;
+	GRANT ALL ON SEQUENCE test.calls TO coder;
+]);
+code('activity', 'step', q[
+BEGIN
+	IF input = '13' THEN
+		RAISE EXCEPTION 'bad luck';
+	END IF;
+	RETURN input;
+END]);
+code('activity', 'signal', q[
+BEGIN
+	PERFORM wf_signal(wf_activity_info() ->> 'workflow_id', input #>> '{}', input);
+	RETURN NULL;
+END]);
+code('activity', 'nap', q[BEGIN PERFORM pg_sleep(0.02); RETURN input; END]);
+
+#
+# Steps of all kinds, in one code: what it returns is a digest of all it saw
+#
+
+code('workflow', 'everything', q[
+DECLARE
+	seen text[];
+	handles bigint[];
+	caught text;
+BEGIN
+	FOR i IN 1..150 LOOP
+		IF i = 75 AND input IS NULL THEN
+			PERFORM wf_signal_receive('gate');
+		END IF;
+		seen := seen || wf_activity(CASE WHEN input IS NULL THEN 'step' ELSE input #>> '{}' END, to_jsonb(i % 10))::text;
+		IF i % 10 = 0 THEN
+			BEGIN
+				PERFORM wf_activity('step', '13', retry_policy => '{"maximum_attempts": 1}');
+			EXCEPTION WHEN SQLSTATE 'WF011' THEN
+				caught := SQLERRM;
+			END;
+			handles := ARRAY[wf_activity_start('step', '1'), wf_activity_start('step', '2'), wf_timer_start('1 hour')];
+			PERFORM wf_await_any(handles), wf_await(handles[1]), wf_await(handles[2]), wf_timer_cancel(handles[3]);
+			PERFORM wf_sleep('1 ms'), wf_activity('signal', to_jsonb('signal ' || i));
+			seen := seen || wf_local_activity('step', to_jsonb(i))::text || wf_random()::text || wf_uuid()::text || wf_now()::text;
+			seen := seen || wf_signal_receive('signal ' || i, '0')::text || wf_cancel_requested()::text;
+		END IF;
+	END LOOP;
+	PERFORM wf_activity('step', '0');
+	RETURN to_jsonb(md5(array_to_string(seen, ' ', 'null')));
+END]);
+sql(q(SELECT wf_start('everything', 'everything')));
+wait_until($node, "SELECT count(*) = 1 $keeper");
+ok(sql("SELECT usename $keeper LIMIT 1") eq 'coder', 'a long history gets a keeper, which is of the role that registered the code');
+is(sql("SELECT pg_terminate_backend(pid) $keeper"), 't', 'without it');
+sql("SELECT wf_signal('everything', 'gate')");
+like(closed('everything'), qr/^Completed [0-9a-f]{32}$/, '... or with another one, the code goes on as it began');
+
+# All of it by replay, once more: it must fit, and give the same
+my $result = sql(q(SELECT wf_result('everything')));
+$node->append_conf('postgresql.conf', "workflow_interrupt.workflow_cache_size = 0");
+$node->reload;
+wait_until($node, q(SELECT setting = '0' FROM pg_settings WHERE name = 'workflow_interrupt.workflow_cache_size'));
+sql(q(SELECT count(*) FROM wf_reset('everything', wf_reset_point('everything', 'LastWorkflowTask'), 'again')));
+like(closed('everything'), qr/^Completed [0-9a-f]{32}$/, 'a replay asks for the same');
+is(sql(q(SELECT wf_result('everything'))), $result, '... and comes to the same');
+is(sql(q(SELECT count(*) FROM wf.event WHERE event_type = 'WorkflowTaskFailed' AND attributes ->> 'cause' <> 'ResetWorkflow')), '0',
+	'no workflow task has failed');
+$node->append_conf('postgresql.conf', "workflow_interrupt.workflow_cache_size = '16MB'");
+$node->reload;
+wait_until($node, q(SELECT setting = '16384' FROM pg_settings WHERE name = 'workflow_interrupt.workflow_cache_size'));
+
+#
+# Code that is kept is not run from its top again, and still cannot write
+#
+
+code('workflow', 'counted', q[
+BEGIN
+	RAISE LOG 'from the top';
+	FOR i IN 1..600 LOOP
+		PERFORM wf_activity('step', '1');
+	END LOOP;
+	RETURN NULL;
+END]);
+sql(q(SELECT wf_start('counted', 'counted')));
+is(closed('counted'), 'Completed', 'a workflow of 600 steps');
+my $tops = () = slurp_file($node->logfile) =~ /LOG:  from the top/g;
+cmp_ok($tops, '>=', 40, '... runs from its top while it is short');
+cmp_ok($tops, '<=', 400, '... and hardly ever then');
+
+code('workflow', 'calls', q[
+BEGIN
+	PERFORM nextval('test.calls');
+	FOR i IN 1..200 LOOP
+		PERFORM wf_activity('step', '1');
+	END LOOP;
+	RETURN NULL;
+EXCEPTION WHEN read_only_sql_transaction THEN
+	RETURN '"refused"';
+END]);
+sql(q(SELECT wf_start('calls', 'calls')));
+is(closed('calls'), 'Completed refused', 'it cannot even count its calls');
+
+#
+# A cancel, a signal and a time-out find code that is kept, or was
+#
+
+code('workflow', 'patient', q[
+DECLARE
+	news jsonb;
+BEGIN
+	FOR i IN 1..100 LOOP
+		PERFORM wf_activity('step', '1');
+	END LOOP;
+	news := wf_signal_receive('news');
+	PERFORM wf_activity('step', '1');
+	PERFORM wf_sleep('1 hour');
+	RETURN news;
+EXCEPTION WHEN SQLSTATE 'WF001' THEN
+	FOR i IN 1..20 LOOP
+		PERFORM wf_activity('step', '1');
+	END LOOP;
+	RETURN coalesce(news, '"nothing"') || '["cleaned up"]';
+END]);
+sql(q(SELECT wf_start('patient', 'patient')));
+until_event('patient', 603);
+wait_until($node, "SELECT count(*) = count(*) FILTER (WHERE xact_start IS NULL) $keeper", 'code that waits for long is not kept');
+sql(q(SELECT wf_signal('patient', 'news', '"good"')));
+until_event('patient', 611);
+sql(q(SELECT wf_cancel('patient')));
+is(closed('patient'), 'Completed ["good", "cleaned up"]', '... it gets its signal, and its cancel');
+sql(q(SELECT wf_start('impatient', 'everything', '"nap"')));
+until_event('impatient', 500);
+sql(q(SELECT wf_cancel('impatient')));
+is(closed('impatient'), 'Canceled', 'a cancel reaches code that is kept');
+
+#
+# Keepers go
+#
+
+sql(q(SELECT wf_start('last', 'everything', '"nap"')));
+until_event('last', 400);
+wait_until($node, "SELECT count(*) = 1 $keeper");
+sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'workflow_interrupt worker'));
+sql(q(SELECT wf_terminate('last', missing_ok => true)));
+wait_until($node, "SELECT count(*) = 0 $keeper", 'a keeper ends with its worker');
+is(sql('SELECT count(*) FROM wf_check()'), '0', 'everything is sound');
+
+done_testing();
