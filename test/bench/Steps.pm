@@ -1,10 +1,11 @@
 # Workflows and activities in SQL, run by the pool of workers.
 #
-# CPU time: a workflow's code is run from its top at each step, so steps grow
-# dearer.  A single worker runs workflows of 2,050 steps, and its CPU time per
-# step around step 2,000 is compared with that around step 100; the workflow
-# calls wf_activity() in an assignment or in a PERFORM, which costs PL/pgSQL
-# more.
+# CPU time: a workflow's code is run from its top at each step, if it has not
+# been kept where it waits, so steps may grow dearer.  A single worker runs
+# workflows of 2,050 steps; the CPU time per step of all processes of the
+# extension around step 2,000 is compared with that around step 100.  The
+# workflow calls wf_activity() in an assignment, or in a PERFORM, which costs
+# PL/pgSQL more.
 #
 # Latency: from the commit of a step to the start of the next, of a workflow
 # that is alone.  The first is when the server began to write the commit's
@@ -14,7 +15,8 @@
 # A transaction that has done nothing at all does not commit anything, so it is
 # one that has nothing but a record in the WAL, which no table knows of; it is
 # a single statement, timed by its client.  The round trips of BEGIN and COMMIT
-# with nothing between are shown as well.
+# with nothing between are shown as well.  The target is about commits that are
+# durable; without synchronous_commit they wait for nothing.
 #
 # Steps per second: of many workflows and 8 workers, whose steps write a row
 # each, from the first start to the last close.  The base is what 8 clients
@@ -77,8 +79,6 @@ sub cpu_of
 	my ($type) = @_;
 	my $ids = run_workflows($type, 1, 'meter', $steps);
 
-	die "bench: several workers ran one workflow\n"
-	  if sql("SELECT count(DISTINCT pid) FROM steps.cpu WHERE workflow LIKE '$ids'") != 1;
 	return map {
 		my ($from, $to) = @$_;
 		sql("SELECT (max(ns) - min(ns)) / 1000.0 / ($to - $from) FROM steps.cpu
@@ -155,7 +155,7 @@ sub latency
 	}
 	foreach my $percent (50, 90, 99)
 	{
-		foreach ([ 'empty commit', 'commit', $percent == 50 ? 5 : undef ], [ 'BEGIN; COMMIT', 'nothing' ])
+		foreach ([ 'empty commit', 'commit', $percent == 50 && $sync eq 'on' ? 5 : undef ], [ 'BEGIN; COMMIT', 'nothing' ])
 		{
 			my ($label, $base, $most) = @$_;
 			my ($gap, $time) = map { percentile($percent, @{ $times{$_} }) } 'gap', $base;

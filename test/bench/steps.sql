@@ -17,13 +17,16 @@ CREATE FUNCTION steps.clock(input jsonb) RETURNS jsonb LANGUAGE sql AS $$
 	SELECT to_jsonb(clock_timestamp())
 $$;
 
--- One that notes, every 50 steps, the CPU time that its worker has used so far.
-CREATE TABLE steps.cpu (workflow text, step int, pid int, ns bigint);
+-- One that notes, every 50 steps, the CPU time that the extension's processes
+-- have used so far.
+CREATE TABLE steps.cpu (workflow text, step int, ns bigint);
 CREATE FUNCTION steps.meter(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
 	IF (input -> 'step')::int % 50 = 0 THEN
-		INSERT INTO steps.cpu VALUES (input ->> 'workflow', (input ->> 'step')::int, pg_backend_pid(),
-			split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::bigint);
+		INSERT INTO steps.cpu
+		SELECT input ->> 'workflow', (input ->> 'step')::int,
+			sum(split_part(pg_read_file('/proc/' || pid || '/schedstat', 0, 100, true), ' ', 1)::bigint)
+		FROM pg_stat_activity WHERE backend_type LIKE 'workflow_interrupt%';
 	END IF;
 	RETURN input -> 'step';
 END
