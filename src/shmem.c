@@ -4,9 +4,7 @@
  *
  * There is one entry per database, made by the launcher for each connectable
  * one or by the first transaction that has something to tell about it, and
- * freed by the launcher when the database is gone.  Notices that wait to be
- * sent are entries of one hash table of fixed size, and linked from their
- * database.
+ * freed by the launcher when the database is gone.
  *
  * Locking: wfi_shared->lock guards everything.  It is held for a handful of
  * instructions per notice, never while anything can throw or wait.  The one
@@ -33,7 +31,6 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "storage/shmem.h"
-#include "utils/hsearch.h"
 #include "utils/timestamp.h"
 
 /* A driver that failed is started again after this time. */
@@ -44,19 +41,10 @@
 #define EXIT_POLITE_MS		2000
 #define EXIT_POLL_MS		5
 
-typedef struct SharedNotice
-{
-	WfiNoticeKey key;			/* must be first */
-	int32		shard;
-	dlist_node	node;			/* in its database's notices */
-	char		content[WFI_NOTICE_SIZE];
-} SharedNotice;
-
 WfiShared  *wfi_shared = NULL;
 
-static HTAB *shared_notices = NULL;
 static WfiDatabase *my_database = NULL; /* see get_my_database() */
-static WfiDatabase *driven = NULL;	/* what this driver serves */
+WfiDatabase *wfi_driven = NULL; /* what this driver serves */
 
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
@@ -71,8 +59,7 @@ shmem_request(void)
 		prev_shmem_request_hook();
 
 	RequestAddinShmemSpace(add_size(MAXALIGN(sizeof(WfiShared)),
-									hash_estimate_size(WFI_MAX_NOTICES,
-													   sizeof(SharedNotice))));
+									wfi_notices_shmem_size()));
 	RequestNamedLWLockTranche(WFI_LIBRARY_NAME, 1);
 	wfi_heartbeat_shmem_request();
 	wfi_pool_shmem_request();
@@ -84,15 +71,10 @@ shmem_request(void)
 static void
 shmem_startup(void)
 {
-	HASHCTL		info;
 	bool		found;
 
 	if (prev_shmem_startup_hook)
 		prev_shmem_startup_hook();
-
-	memset(&info, 0, sizeof(info));
-	info.keysize = sizeof(WfiNoticeKey);
-	info.entrysize = sizeof(SharedNotice);
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	wfi_shared = ShmemInitStruct("workflow_interrupt state",
@@ -103,9 +85,7 @@ shmem_startup(void)
 		pg_atomic_init_u64(&wfi_shared->last_notify, 0);
 		wfi_shared->lock = &(GetNamedLWLockTranche(WFI_LIBRARY_NAME))->lock;
 	}
-	shared_notices = ShmemInitHash("workflow_interrupt notices",
-								   WFI_MAX_NOTICES, WFI_MAX_NOTICES, &info,
-								   HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+	wfi_notices_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 	wfi_heartbeat_shmem_startup();
 	wfi_pool_shmem_startup();
@@ -204,75 +184,12 @@ static bool
 is_old_news(const WfiNews *news)
 {
 	WfiDatabase *database = get_my_database(false);
-	const WfiNotice *notice;
 
 	if (database == NULL || database->state != WFI_DRIVER_RUNNING ||
 		news->created || news->dropped || news->databases ||
 		news->due < database->planned)
 		return false;
-
-	for (notice = news->notices; notice != NULL; notice = notice->next)
-	{
-		SharedNotice *shared = hash_search(shared_notices, &notice->key,
-										   HASH_FIND, NULL);
-
-		if (shared == NULL ||
-			(shared->shard != notice->shard &&
-			 shared->shard != WFI_SHARD_SEVERAL))
-			return false;
-	}
-	return true;
-}
-
-/*
- * Adds a notice to what the database's driver has to send.  When there is no
- * room, work on a queue becomes a reason to announce all queues, whereas news
- * for a worker is lost: it learns by its next heartbeat.
- */
-static void
-add_notice(WfiDatabase *database, const WfiNotice *notice)
-{
-	SharedNotice *shared;
-	bool		found;
-
-	shared = hash_search(shared_notices, &notice->key, HASH_ENTER_NULL,
-						 &found);
-	if (shared == NULL)
-	{
-		if (notice->key.tag == 0)
-			database->lost = true;
-	}
-	else if (!found)
-	{
-		shared->shard = notice->shard;
-		strlcpy(shared->content, notice->content, WFI_NOTICE_SIZE);
-		dlist_push_tail(&database->notices, &shared->node);
-	}
-	else if (shared->shard != notice->shard)
-		shared->shard = WFI_SHARD_SEVERAL;
-}
-
-/*
- * Adds a transaction's notices; true when there is something to do that there
- * was not before.  Without a driver it is enough to know that there were any,
- * because a driver begins with announcing all queues.
- */
-static bool
-add_notices(WfiDatabase *database, const WfiNotice *notices)
-{
-	bool		idle = dlist_is_empty(&database->notices) && !database->lost;
-	const WfiNotice *notice;
-
-	if (notices == NULL)
-		return false;
-	if (database->pid == 0)
-		database->lost = true;
-	else
-	{
-		for (notice = notices; notice != NULL; notice = notice->next)
-			add_notice(database, notice);
-	}
-	return idle;
+	return wfi_notices_known(news->notices);
 }
 
 /*
@@ -305,7 +222,7 @@ wfi_shmem_publish(const WfiNews *news)
 	database = get_my_database(true);
 	if (database != NULL)
 	{
-		wake = add_notices(database, news->notices);
+		wake = wfi_notices_add(database, news->notices);
 		if (news->due < database->planned)
 		{
 			database->planned = news->due;
@@ -540,22 +457,15 @@ static void
 driver_detach(int code, Datum arg)
 {
 	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
-	while (!dlist_is_empty(&driven->notices))
-	{
-		SharedNotice *notice = dlist_container(SharedNotice, node,
-											   dlist_pop_head_node(&driven->notices));
-
-		(void) hash_search(shared_notices, &notice->key, HASH_REMOVE, NULL);
-	}
-	driven->lost = false;
-	driven->pid = 0;
-	driven->latch = NULL;
-	driven->planned = DT_NOEND;
-	if (driven->state != WFI_DRIVER_ABSENT)
-		driven->state = WFI_DRIVER_IDLE;
-	if (code != 0 && driven->holds == 0)
-		driven->retry_time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-														 RESTART_DELAY_MS);
+	wfi_notices_forget(wfi_driven);
+	wfi_driven->pid = 0;
+	wfi_driven->latch = NULL;
+	wfi_driven->planned = DT_NOEND;
+	if (wfi_driven->state != WFI_DRIVER_ABSENT)
+		wfi_driven->state = WFI_DRIVER_IDLE;
+	if (code != 0 && wfi_driven->holds == 0)
+		wfi_driven->retry_time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+															 RESTART_DELAY_MS);
 	LWLockRelease(wfi_shared->lock);
 	poke_launcher();
 }
@@ -581,12 +491,12 @@ wfi_driver_attach(Oid dboid)
 			database->pid = MyProcPid;
 			database->latch = MyLatch;
 			database->planned = DT_NOBEGIN;
-			driven = database;
+			wfi_driven = database;
 		}
 	}
 	LWLockRelease(wfi_shared->lock);
 
-	if (driven == NULL)
+	if (wfi_driven == NULL)
 		return false;
 	before_shmem_exit(driver_detach, (Datum) 0);
 	return true;
@@ -602,8 +512,8 @@ wfi_driver_creations(void)
 	uint32		creations;
 
 	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
-	creations = driven->creations;
-	driven->check = false;
+	creations = wfi_driven->creations;
+	wfi_driven->check = false;
 	LWLockRelease(wfi_shared->lock);
 	return creations;
 }
@@ -615,7 +525,7 @@ void
 wfi_driver_set_running(void)
 {
 	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
-	driven->state = WFI_DRIVER_RUNNING;
+	wfi_driven->state = WFI_DRIVER_RUNNING;
 	LWLockRelease(wfi_shared->lock);
 	poke_launcher();
 }
@@ -631,9 +541,9 @@ wfi_driver_set_absent(uint32 creations)
 	bool		absent = false;
 
 	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
-	if (driven->creations == creations)
+	if (wfi_driven->creations == creations)
 	{
-		driven->state = WFI_DRIVER_ABSENT;
+		wfi_driven->state = WFI_DRIVER_ABSENT;
 		absent = true;
 	}
 	LWLockRelease(wfi_shared->lock);
@@ -649,7 +559,7 @@ wfi_driver_must_leave(void)
 	bool		result;
 
 	LWLockAcquire(wfi_shared->lock, LW_SHARED);
-	result = driven->holds > 0 || driven->unwanted;
+	result = wfi_driven->holds > 0 || wfi_driven->unwanted;
 	LWLockRelease(wfi_shared->lock);
 	return result;
 }
@@ -663,92 +573,9 @@ wfi_driver_must_check(void)
 	bool		result;
 
 	LWLockAcquire(wfi_shared->lock, LW_SHARED);
-	result = driven->check;
+	result = wfi_driven->check;
 	LWLockRelease(wfi_shared->lock);
 	return result;
-}
-
-/*
- * Is there anything to send?
- */
-bool
-wfi_driver_has_notices(void)
-{
-	bool		result;
-
-	LWLockAcquire(wfi_shared->lock, LW_SHARED);
-	result = !dlist_is_empty(&driven->notices);
-	LWLockRelease(wfi_shared->lock);
-	return result;
-}
-
-/*
- * Takes up to max notices, the oldest first, and returns their number.  Their
- * content is copied to the current memory context.
- */
-int
-wfi_driver_take_notices(WfiNotice *notices, int max)
-{
-	char	   *contents = palloc((Size) max * WFI_NOTICE_SIZE);
-	int			n = 0;
-
-	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
-	while (n < max && !dlist_is_empty(&driven->notices))
-	{
-		SharedNotice *shared = dlist_container(SharedNotice, node,
-											   dlist_pop_head_node(&driven->notices));
-		char	   *copy = contents + (Size) n * WFI_NOTICE_SIZE;
-
-		notices[n].key = shared->key;
-		notices[n].shard = shared->shard;
-		memcpy(copy, shared->content, WFI_NOTICE_SIZE);
-		notices[n].content = copy;
-		notices[n].next = NULL;
-		n++;
-		(void) hash_search(shared_notices, &shared->key, HASH_REMOVE, NULL);
-	}
-	LWLockRelease(wfi_shared->lock);
-	return n;
-}
-
-/*
- * Were notices of queues lost?
- */
-bool
-wfi_driver_has_lost(void)
-{
-	bool		result;
-
-	LWLockAcquire(wfi_shared->lock, LW_SHARED);
-	result = driven->lost;
-	LWLockRelease(wfi_shared->lock);
-	return result;
-}
-
-/*
- * Were notices of queues lost since this was asked last?
- */
-bool
-wfi_driver_take_lost(void)
-{
-	bool		result;
-
-	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
-	result = driven->lost;
-	driven->lost = false;
-	LWLockRelease(wfi_shared->lock);
-	return result;
-}
-
-/*
- * Says that notices of queues were lost.
- */
-void
-wfi_driver_set_lost(void)
-{
-	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
-	driven->lost = true;
-	LWLockRelease(wfi_shared->lock);
 }
 
 /*
@@ -760,7 +587,7 @@ wfi_driver_planned(void)
 	TimestampTz planned;
 
 	LWLockAcquire(wfi_shared->lock, LW_SHARED);
-	planned = driven->planned;
+	planned = wfi_driven->planned;
 	LWLockRelease(wfi_shared->lock);
 	return planned;
 }
@@ -773,7 +600,7 @@ void
 wfi_driver_begin_look(void)
 {
 	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
-	driven->planned = DT_NOEND;
+	wfi_driven->planned = DT_NOEND;
 	LWLockRelease(wfi_shared->lock);
 }
 
@@ -784,6 +611,6 @@ void
 wfi_driver_plan(TimestampTz due)
 {
 	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
-	driven->planned = Min(driven->planned, due);
+	wfi_driven->planned = Min(wfi_driven->planned, due);
 	LWLockRelease(wfi_shared->lock);
 }

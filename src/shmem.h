@@ -114,6 +114,13 @@ extern WfiShared *wfi_shared;
 extern WfiDatabase *wfi_find_database(Oid dboid, bool create);
 extern void wfi_shmem_publish(const WfiNews *news);
 
+/* In shmem_notices.c, for shmem.c */
+extern Size wfi_notices_shmem_size(void);
+extern void wfi_notices_shmem_startup(void);
+extern bool wfi_notices_known(const WfiNotice *notices);
+extern bool wfi_notices_add(WfiDatabase *database, const WfiNotice *notices);
+extern void wfi_notices_forget(WfiDatabase *database);
+
 /* For launcher.c */
 extern void wfi_launcher_attach(void);
 
@@ -132,6 +139,7 @@ extern void wfi_release_database(Oid dboid);
 extern void wfi_await_driver_exit(Oid dboid);
 
 /* For driver.c, about the database it has attached to */
+extern WfiDatabase *wfi_driven;
 extern bool wfi_driver_attach(Oid dboid);
 extern uint32 wfi_driver_creations(void);
 extern void wfi_driver_set_running(void);
