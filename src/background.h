@@ -48,6 +48,13 @@ extern void wfi_notify_queue(WfiChannelKind kind, const char *task_queue,
 							 int32 shard);
 
 /*
+ * The same, for any shard, but a while after the commit: there is work that
+ * could not be had now.  Only with a driver, and without a promise.
+ */
+extern void wfi_notify_queue_later(WfiChannelKind kind,
+								   const char *task_queue);
+
+/*
  * Send this payload to one worker's channel when the current
  * (sub)transaction has committed.  Different payloads do not coalesce.
  */

@@ -550,8 +550,8 @@ sleep_until_work(void)
 			   look_backoff.end);
 	next = Min(next, next_flush());
 	next = Min(next, wfi_pool_next_service());
-	if (wfi_driver_has_notices())
-		next = Min(next, Max(window_end, notify_backoff.end));
+	next = Min(next, Max(wfi_driver_next_notice(),
+						 Max(window_end, notify_backoff.end)));
 	if (pausing)
 		next = Min(next, window_end);
 	next = Min(next, TimestampTzPlusMilliseconds(now, MAX_SLEEP_MS));

@@ -189,7 +189,7 @@ void
 wfi_send_notice(const WfiNotice *notice)
 {
 	Async_Notify(notice->key.channel,
-				 notice->key.tag != 0 ? notice->content :
+				 notice->key.tag >= WFI_TAG_MIN_PAYLOAD ? notice->content :
 				 queue_payload(notice->content, notice->shard));
 }
 
@@ -404,7 +404,21 @@ wfi_notify_queue(WfiChannelKind kind, const char *task_queue, int32 shard)
 										task_queue));
 		news->tasks++;
 	}
-	announce(kind, task_queue, 0, shard, task_queue);
+	announce(kind, task_queue, WFI_TAG_QUEUE, shard, task_queue);
+}
+
+/*
+ * Announces work on a queue a while after the current (sub)transaction has
+ * committed: there is some that could not be had now.  Needs a driver; without
+ * one it is found when somebody looks.
+ */
+void
+wfi_notify_queue_later(WfiChannelKind kind, const char *task_queue)
+{
+	if (effective_mode() == WFI_NOTIFY_DEFERRED &&
+		strlen(task_queue) < WFI_NOTICE_SIZE)
+		announce(kind, task_queue, WFI_TAG_QUEUE_LATER, WFI_SHARD_SEVERAL,
+				 task_queue);
 }
 
 /*
@@ -420,7 +434,8 @@ wfi_notify_worker(const char *identity, const char *payload)
 
 	tag = DatumGetUInt64(hash_any_extended((const unsigned char *) payload,
 										   strlen(payload), 0));
-	announce(WFI_CHANNEL_WORKER, identity, tag != 0 ? tag : 1, 0, payload);
+	announce(WFI_CHANNEL_WORKER, identity, Max(tag, WFI_TAG_MIN_PAYLOAD), 0,
+			 payload);
 }
 
 /*
@@ -556,7 +571,8 @@ drop_level(void)
 
 /*
  * When nothing has been sent for a while, the transaction itself sends what it
- * has marked: a notification then takes no detour.  At most one transaction
+ * has marked, unless something is for later: a notification then takes no
+ * detour.  At most one transaction
  * does so at a time, and the window that follows belongs to the driver, so
  * commits are not serialized.
  */
@@ -570,6 +586,11 @@ notify_at_once(void)
 	if (wfi_shared == NULL || marks == NULL || marks->news.notices == NULL ||
 		nnotices > MAX_AT_ONCE)
 		return;
+	for (notice = marks->news.notices; notice; notice = notice->next)
+	{
+		if (notice->key.tag == WFI_TAG_QUEUE_LATER)
+			return;
+	}
 	now = GetCurrentTimestamp();
 	last = pg_atomic_read_u64(&wfi_shared->last_notify);
 	/* a time in the future means that the clock was set back: never mind it */

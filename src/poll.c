@@ -52,6 +52,14 @@ wfi_task_polled(WfiRun *run, const char *identity, WfiPolledTask *polled)
 	polled->time_limit = wfi_task_time_limit(run);
 }
 
+/* Where workers of a poll's queue listen */
+static WfiChannelKind
+channel_of(const WfiPoll *poll)
+{
+	return poll->kind == WFI_TASK_WORKFLOW ? WFI_CHANNEL_WORKFLOW :
+		WFI_CHANNEL_ACTIVITY;
+}
+
 /* Start the workflow task that a claimed row of the queue points to. */
 static WfiClaim
 claim_workflow_task(const WfiTask *task, const char *identity,
@@ -132,9 +140,7 @@ wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive, void *arg,
 
 	/* there may be others behind, which this poll was a chance for */
 	if (stale == MAX_TASKS)
-		wfi_notify_queue(poll->kind == WFI_TASK_WORKFLOW ?
-						 WFI_CHANNEL_WORKFLOW : WFI_CHANNEL_ACTIVITY,
-						 poll->task_queue, task.shard);
+		wfi_notify_queue(channel_of(poll), poll->task_queue, task.shard);
 	return started;
 }
 
@@ -145,6 +151,7 @@ wfi_poll(FunctionCallInfo fcinfo, char kind, WfiReceiveTask receive)
 	const char *function = kind == WFI_TASK_WORKFLOW ?
 	"wf_poll_workflow_task()" : "wf_poll_activity_task()";
 	WfiPoll		poll = {0};
+	int			started;
 	bool		busy;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -158,8 +165,16 @@ wfi_poll(FunctionCallInfo fcinfo, char kind, WfiReceiveTask receive)
 	poll.most = wfi_arg_count(fcinfo, 1, "max_tasks", MAX_TASKS);
 	poll.namespace = wfi_arg_namespace(fcinfo, 2);
 	poll.identity = wfi_arg_identity(fcinfo, 3);
-	if (wfi_poll_tasks(&poll, receive, fcinfo->resultinfo, &busy) == 0)
+	started = wfi_poll_tasks(&poll, receive, fcinfo->resultinfo, &busy);
+	if (started == 0)
 		wfi_check_namespace(poll.namespace);
+
+	/*
+	 * Nobody may tell of a task whose run was locked: the lock says nothing
+	 * when its holder rolls back, or changes nothing.
+	 */
+	if (busy && started < poll.most)
+		wfi_notify_queue_later(channel_of(&poll), poll.task_queue);
 	wfi_store_end();
 }
 

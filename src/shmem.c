@@ -140,6 +140,7 @@ wfi_find_database(Oid dboid, bool create)
 	free_entry->state = WFI_DRIVER_IDLE;
 	free_entry->planned = DT_NOEND;
 	dlist_init(&free_entry->notices);
+	dlist_init(&free_entry->later);
 	return free_entry;
 }
 

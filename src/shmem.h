@@ -29,12 +29,16 @@
 #define WFI_NOTICE_SIZE		320
 
 /*
- * A notice is one NOTIFY to be: for a queue ("there is work") or for one
- * worker (a payload).  Equal keys coalesce.
+ * A notice is one NOTIFY to be: for a queue ("there is work"), at once or a
+ * while after the commit, or for one worker (a payload).  Equal keys coalesce.
  */
+#define WFI_TAG_QUEUE		0
+#define WFI_TAG_QUEUE_LATER	1
+#define WFI_TAG_MIN_PAYLOAD	2
+
 typedef struct WfiNoticeKey
 {
-	uint64		tag;			/* 0 for a queue, else hash of the payload */
+	uint64		tag;			/* one of these, or hash of the payload */
 	Oid			dboid;
 	char		channel[NAMEDATALEN];	/* padded with zeros */
 } WfiNoticeKey;					/* zero it first: hashed as bytes */
@@ -95,6 +99,7 @@ typedef struct WfiDatabase
 	TimestampTz planned;		/* when the driver looks for due wake-ups */
 	TimestampTz retry_time;		/* no new driver before */
 	dlist_head	notices;		/* what to send; none without a driver */
+	dlist_head	later;			/* the same, in order of time */
 } WfiDatabase;
 
 typedef struct WfiShared
@@ -147,6 +152,7 @@ extern bool wfi_driver_set_absent(uint32 creations);
 extern bool wfi_driver_must_leave(void);
 extern bool wfi_driver_must_check(void);
 extern bool wfi_driver_has_notices(void);
+extern TimestampTz wfi_driver_next_notice(void);
 extern int	wfi_driver_take_notices(WfiNotice *notices, int max);
 extern bool wfi_driver_has_lost(void);
 extern bool wfi_driver_take_lost(void);

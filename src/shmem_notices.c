@@ -11,12 +11,17 @@
 #include "shmem.h"
 #include "storage/shmem.h"
 #include "utils/hsearch.h"
+#include "utils/timestamp.h"
+
+/* How long after the commit a notice for later is sent */
+#define LATER_MS	500
 
 typedef struct SharedNotice
 {
 	WfiNoticeKey key;			/* must be first */
 	int32		shard;
-	dlist_node	node;			/* in its database's notices */
+	TimestampTz time;			/* when to send one for later */
+	dlist_node	node;			/* in its database's notices, or later */
 	char		content[WFI_NOTICE_SIZE];
 } SharedNotice;
 
@@ -70,8 +75,9 @@ wfi_notices_known(const WfiNotice *notices)
 
 /*
  * Adds a notice to what the database's driver has to send.  When there is no
- * room, work on a queue becomes a reason to announce all queues, whereas news
- * for a worker is lost: it learns by its next heartbeat.
+ * room, work on a queue becomes a reason to announce all queues.  One for later
+ * is lost, as tasks that wait too long are announced anyway, and so is news for
+ * a worker: it learns by its next heartbeat.
  */
 static void
 add_notice(WfiDatabase *database, const WfiNotice *notice)
@@ -83,14 +89,21 @@ add_notice(WfiDatabase *database, const WfiNotice *notice)
 						 &found);
 	if (shared == NULL)
 	{
-		if (notice->key.tag == 0)
+		if (notice->key.tag == WFI_TAG_QUEUE)
 			database->lost = true;
 	}
 	else if (!found)
 	{
 		shared->shard = notice->shard;
 		strlcpy(shared->content, notice->content, WFI_NOTICE_SIZE);
-		dlist_push_tail(&database->notices, &shared->node);
+		if (notice->key.tag == WFI_TAG_QUEUE_LATER)
+		{
+			shared->time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													   LATER_MS);
+			dlist_push_tail(&database->later, &shared->node);
+		}
+		else
+			dlist_push_tail(&database->notices, &shared->node);
 	}
 	else if (shared->shard != notice->shard)
 		shared->shard = WFI_SHARD_SEVERAL;
@@ -106,6 +119,7 @@ bool
 wfi_notices_add(WfiDatabase *database, const WfiNotice *notices)
 {
 	bool		idle = dlist_is_empty(&database->notices) && !database->lost;
+	bool		none_later = dlist_is_empty(&database->later);
 	const WfiNotice *notice;
 
 	if (notices == NULL)
@@ -117,7 +131,21 @@ wfi_notices_add(WfiDatabase *database, const WfiNotice *notices)
 		for (notice = notices; notice != NULL; notice = notice->next)
 			add_notice(database, notice);
 	}
-	return idle;
+	return (idle &&
+			(!dlist_is_empty(&database->notices) || database->lost)) ||
+		(none_later && !dlist_is_empty(&database->later));
+}
+
+static void
+forget_list(dlist_head *list)
+{
+	while (!dlist_is_empty(list))
+	{
+		SharedNotice *notice = dlist_container(SharedNotice, node,
+											   dlist_pop_head_node(list));
+
+		(void) hash_search(shared_notices, &notice->key, HASH_REMOVE, NULL);
+	}
 }
 
 /*
@@ -127,28 +155,61 @@ wfi_notices_add(WfiDatabase *database, const WfiNotice *notices)
 void
 wfi_notices_forget(WfiDatabase *database)
 {
-	while (!dlist_is_empty(&database->notices))
-	{
-		SharedNotice *notice = dlist_container(SharedNotice, node,
-											   dlist_pop_head_node(&database->notices));
-
-		(void) hash_search(shared_notices, &notice->key, HASH_REMOVE, NULL);
-	}
+	forget_list(&database->notices);
+	forget_list(&database->later);
 	database->lost = false;
 }
 
 /*
- * Is there anything to send?
+ * Is there anything to send now?
  */
 bool
 wfi_driver_has_notices(void)
 {
-	bool		result;
+	return wfi_driver_next_notice() <= GetCurrentTimestamp();
+}
+
+/*
+ * When there will be something to send, as far as is known.
+ */
+TimestampTz
+wfi_driver_next_notice(void)
+{
+	TimestampTz next = DT_NOEND;
 
 	LWLockAcquire(wfi_shared->lock, LW_SHARED);
-	result = !dlist_is_empty(&wfi_driven->notices);
+	if (!dlist_is_empty(&wfi_driven->notices))
+		next = DT_NOBEGIN;
+	else if (!dlist_is_empty(&wfi_driven->later))
+		next = dlist_head_element(SharedNotice, node, &wfi_driven->later)->time;
 	LWLockRelease(wfi_shared->lock);
-	return result;
+
+	/* the clock may have been set back */
+	if (next != DT_NOEND &&
+		next > TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LATER_MS))
+		next = DT_NOBEGIN;
+	return next;
+}
+
+/*
+ * Puts those for later whose time has come behind the others.
+ */
+static void
+queue_due(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	while (!dlist_is_empty(&wfi_driven->later))
+	{
+		SharedNotice *shared = dlist_head_element(SharedNotice, node,
+												  &wfi_driven->later);
+
+		if (shared->time > now &&
+			shared->time <= TimestampTzPlusMilliseconds(now, LATER_MS))
+			break;
+		dlist_delete(&shared->node);
+		dlist_push_tail(&wfi_driven->notices, &shared->node);
+	}
 }
 
 /*
@@ -162,6 +223,7 @@ wfi_driver_take_notices(WfiNotice *notices, int max)
 	int			n = 0;
 
 	LWLockAcquire(wfi_shared->lock, LW_EXCLUSIVE);
+	queue_due();
 	while (n < max && !dlist_is_empty(&wfi_driven->notices))
 	{
 		SharedNotice *shared = dlist_container(SharedNotice, node,

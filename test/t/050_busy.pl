@@ -67,6 +67,42 @@ ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wf.wakeup WHERE
 	'and the wake-ups are dealt with');
 
 #
+# Workers that only listen
+#
+
+# The holder of a run says nothing about a task that was passed over when it
+# changes nothing, nor about activities.  The poll that passed has the queue
+# announced again, as often as it has to.
+my $waiting = listener($node, 'postgres', 'waiting', 'act');
+$waiting->{psql}->query_safe('LISTEN ' . $node->safe_psql('postgres', "SELECT wf_channel('activity', 'act')"));
+$node->safe_psql('postgres', q(SELECT wf_start('waiting', 't', task_queue => 'waiting')));
+wait_for_notice($waiting, 'waiting');
+$s->query_safe(q(BEGIN; SELECT FROM wf.execution WHERE workflow_id = 'waiting' FOR UPDATE));
+my $poll = q(SELECT workflow_id FROM wf_poll_workflow_task('waiting'));
+foreach my $time ('once', 'again')
+{
+	is($node->safe_psql('postgres', $poll), '', "a run is locked: $time");
+	wait_for_notice($waiting, 'waiting');
+}
+is($node->safe_psql('postgres', $poll), '', 'a run is locked to the end');
+$s->query_safe('ROLLBACK');
+wait_for_notice($waiting, 'waiting');
+is($node->safe_psql('postgres', q(
+	SELECT r.accepted FROM wf_poll_workflow_task('waiting') t, wf_respond_workflow_task_completed(t.task_token,
+		'[{"command_type": "ScheduleActivityTask", "activity_id": "a", "activity_type": "t", "task_queue": "act",
+		"start_to_close_timeout": "3600s"}]') r)),
+	't', 'when its holder has changed nothing, the queue is announced');
+
+wait_for_notice($waiting, 'act');
+$s->query_safe(q(BEGIN; SELECT wf_signal('waiting', 'hold')));
+$poll = q(SELECT activity_id FROM wf_poll_activity_task('act', identity => 'me'));
+is($node->safe_psql('postgres', $poll), '', 'the run of an activity is locked');
+$s->query_safe('COMMIT');
+wait_for_notice($waiting, 'act');
+is($node->safe_psql('postgres', $poll), 'a', 'the queue of an activity is announced, too');
+$waiting->{psql}->quit;
+
+#
 # Tasks that are not for anybody any more
 #
 
