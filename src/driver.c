@@ -640,7 +640,7 @@ wfi_driver_main(Datum main_arg)
 		if ((extension_gone || wfi_driver_must_check()) &&
 			!extension_present())
 		{
-			wfi_pool_forget_crews(NIL);
+			wfi_pool_forget_crews(MyDatabaseId, NIL);
 			proc_exit(0);
 		}
 

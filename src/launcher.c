@@ -23,6 +23,7 @@
 #include "compat.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "pool.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "shmem.h"
@@ -125,6 +126,7 @@ update_entries(List *databases)
 		else if (database->holds == 0 && handles[i] == NULL)
 		{
 			wfi_heartbeat_forget(database->dboid);
+			wfi_pool_forget_crews(database->dboid, NIL);
 			database->dboid = InvalidOid;
 		}
 	}

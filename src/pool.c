@@ -163,7 +163,8 @@ wfi_pool_wake_one(WfiCrew *crew)
 			return false;
 		}
 	}
-	if (crew->wanted || crew->workers >= wfi_crew_limit())
+	if (crew->wanted || crew->workers >= wfi_crew_limit() ||
+		wfi_queue_set_empty(&crew->serves))
 		return false;
 	crew->wanted = true;
 	return true;
@@ -348,16 +349,28 @@ wfi_pool_set_crew(Oid role, const WfiQueueSet *queues)
 	return crew != NULL;
 }
 
-/* Forget the crews of this database, but those of some roles. */
-void
-wfi_pool_forget_crews(List *but_roles)
+/* A crew that serves nothing any more is forgotten with its last worker. */
+static void
+forget_if_done(WfiCrew *crew)
 {
+	if (crew->workers > 0 || !wfi_queue_set_empty(&crew->serves))
+		return;
+	crew->dboid = InvalidOid;
+	wfi_pool->ncrews--;
+}
+
+/* Forget the crews of a database, but those of some roles. */
+void
+wfi_pool_forget_crews(Oid dboid, List *but_roles)
+{
+	if (!wfi_pool_exists())
+		return;
 	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < WFI_MAX_CREWS; i++)
 	{
 		WfiCrew    *crew = &wfi_pool->crews[i];
 
-		if (crew->dboid != MyDatabaseId ||
+		if (crew->dboid != dboid ||
 			list_member_oid(but_roles, crew->role))
 			continue;
 		for (int j = 0; j < WFI_POOL_SIZE; j++)
@@ -373,11 +386,7 @@ wfi_pool_forget_crews(List *but_roles)
 		memset(&crew->serves, 0, sizeof(WfiQueueSet));
 		memset(&crew->marked, 0, sizeof(WfiQueueSet));
 		crew->wanted = false;
-		if (crew->workers == 0)
-		{
-			crew->dboid = InvalidOid;
-			wfi_pool->ncrews--;
-		}
+		forget_if_done(crew);
 	}
 	LWLockRelease(wfi_pool->lock);
 }
@@ -386,11 +395,14 @@ wfi_pool_forget_crews(List *but_roles)
 void
 wfi_pool_free_worker(WfiWorker *worker)
 {
-	wfi_pool->crews[worker->crew].workers--;
+	WfiCrew    *crew = &wfi_pool->crews[worker->crew];
+
 	worker->state = WFI_WORKER_FREE;
 	worker->pid = 0;
 	worker->latch = NULL;
 	worker->has_token = false;
+	crew->workers--;
+	forget_if_done(crew);
 }
 
 /*
@@ -458,8 +470,9 @@ wfi_pool_take_wish(WfiWorkerStart *start, TimestampTz *next)
 		else if (entry < 0)
 			entry = i;
 	}
-	for (int i = 0; i < WFI_MAX_CREWS && !taken; i++)
+	for (int n = 0, first = wfi_pool->next_crew; n < WFI_MAX_CREWS && !taken; n++)
 	{
+		int			i = (first + n) % WFI_MAX_CREWS;
 		WfiCrew    *crew = &wfi_pool->crews[i];
 		WfiWorker  *worker;
 
@@ -498,6 +511,7 @@ wfi_pool_take_wish(WfiWorkerStart *start, TimestampTz *next)
 		worker->generation = start->generation;
 		crew->workers++;
 		crew->wanted = false;
+		wfi_pool->next_crew = (i + 1) % WFI_MAX_CREWS;
 		taken = true;
 	}
 	LWLockRelease(wfi_pool->lock);
@@ -511,7 +525,7 @@ wfi_pool_put_off(WfiCrew *crew)
 	crew->pause = Min(Max(crew->pause * 2, MIN_PAUSE_MS), MAX_PAUSE_MS);
 	crew->retry_time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												   crew->pause);
-	crew->wanted = true;
+	crew->wanted = !wfi_queue_set_empty(&crew->serves);
 }
 
 /* The entry of a worker that is to be started, unless it has been freed. */

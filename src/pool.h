@@ -11,7 +11,7 @@
  *
  * Life of a worker
  *
- *		 the driver registers it		it has connected
+ *		 the driver registers it		it has functions
  *	FREE ---------------------> STARTING -----------> LOOKING <--+
  *	 ^								|				  |		^	 |
  *	 |								|	  nothing to do	|	  |	 | done
@@ -114,6 +114,7 @@ typedef struct WfiPool
 	LWLock	   *lock;
 	volatile int ncrews;
 	volatile uint32 registrations;	/* counts their changes */
+	int			next_crew;		/* whose turn it is to get a worker */
 	WfiCrew		crews[WFI_MAX_CREWS];
 	WfiWorker	workers[WFI_POOL_SIZE];
 } WfiPool;
@@ -145,7 +146,7 @@ extern int	wfi_pool_pids(Oid dboid, int *pids);
 /* for the driver */
 extern uint32 wfi_pool_registrations(void);
 extern bool wfi_pool_set_crew(Oid role, const WfiQueueSet *queues);
-extern void wfi_pool_forget_crews(List *but_roles);
+extern void wfi_pool_forget_crews(Oid dboid, List *but_roles);
 extern void wfi_pool_driver_attach(void);
 extern bool wfi_pool_take_wish(WfiWorkerStart *start, TimestampTz *next);
 extern void wfi_pool_withdraw(const WfiWorkerStart *start);
@@ -161,7 +162,7 @@ extern void wfi_pool_put_off(WfiCrew *crew);
 
 /* pool_worker.c: a worker, about itself */
 extern bool wfi_worker_attach(const WfiWorkerStart *start);
-extern void wfi_worker_connected(void);
+extern void wfi_worker_useful(void);
 extern bool wfi_worker_must_leave(void);
 extern void wfi_worker_begin_look(WfiLook *look);
 extern void wfi_worker_begin_queue(int bit);

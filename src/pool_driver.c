@@ -101,7 +101,7 @@ set_crews(void)
 	foreach(lc, functions)
 		roles = list_append_unique_oid(roles,
 									   ((WfiFunction *) lfirst(lc))->role);
-	wfi_pool_forget_crews(roles);
+	wfi_pool_forget_crews(MyDatabaseId, roles);
 	foreach(lc, roles)
 	{
 		WfiQueueSet queues = {0};

@@ -30,7 +30,8 @@ release_withheld(WfiCrew *crew)
 
 /*
  * before_shmem_exit callback of a worker: others take over what it has left.
- * One that did not get as far as looking for tasks could not connect.
+ * One that did not get as far as looking for tasks could not connect, or had
+ * nothing to do.
  */
 static void
 detach(int code, Datum arg)
@@ -73,9 +74,9 @@ wfi_worker_attach(const WfiWorkerStart *start)
 	return true;
 }
 
-/* This worker is connected. */
+/* This worker is connected, and there are functions for it. */
 void
-wfi_worker_connected(void)
+wfi_worker_useful(void)
 {
 	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
 	wfi_this_worker->state = WFI_WORKER_LOOKING;
@@ -84,17 +85,15 @@ wfi_worker_connected(void)
 }
 
 /*
- * Does a crew wait for its first worker while there is no room?  Then whoever
- * had a turn has to go.  The caller holds the lock.
+ * Does a crew wait for its first worker while there is no room?  The caller
+ * holds the lock.
  */
 static bool
-others_turn(void)
+crew_waits(void)
 {
 	int			workers = 0;
 	bool		waiting = false;
 
-	if (GetCurrentTimestamp() < wfi_this_worker->start_time + TURN_USECS)
-		return false;
 	for (int i = 0; i < WFI_POOL_SIZE; i++)
 		workers += wfi_pool->workers[i].state != WFI_WORKER_FREE;
 	if (workers < wfi_max_workers)
@@ -106,6 +105,14 @@ others_turn(void)
 		waiting |= crew->wanted && crew->workers == 0 && crew->pause == 0;
 	}
 	return waiting;
+}
+
+/* Then whoever had a turn has to go.  The caller holds the lock. */
+static bool
+others_turn(void)
+{
+	return GetCurrentTimestamp() >= wfi_this_worker->start_time + TURN_USECS &&
+		crew_waits();
 }
 
 /* Is this worker, between two tasks, to end? */
@@ -296,7 +303,10 @@ wfi_worker_done(void)
 	return !ended;
 }
 
-/* There is nothing to do; false if there may be something since. */
+/*
+ * There is nothing to do; false if there may be something since, or this
+ * worker is not to rest while others wait for a place.
+ */
 bool
 wfi_worker_rest(void)
 {
@@ -305,6 +315,11 @@ wfi_worker_rest(void)
 
 	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
 	rest = wfi_queue_set_empty(&crew->marked);
+	if (rest && crew_waits())
+	{
+		wfi_this_worker->leave = true;
+		rest = false;
+	}
 	if (rest)
 	{
 		wfi_this_worker->state = WFI_WORKER_IDLE;

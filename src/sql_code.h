@@ -58,6 +58,10 @@ extern List *wfi_store_functions(Oid role);
 extern void wfi_workflow_code_run(const WfiFunction *function,
 								  const WfiPolledTask *task, WfiEager *eager);
 
+/* After an error outside of the code: reply that the task failed. */
+extern void wfi_workflow_code_failed(const WfiPolledTask *task,
+									 ErrorData *error);
+
 /* sql_activity.c */
 
 /* Where a call says whether its activity is interruptible: in the header */

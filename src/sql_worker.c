@@ -26,6 +26,8 @@
 #include "access/xact.h"
 #include "background.h"
 #include "catalog/namespace.h"
+#include "commands/prepare.h"
+#include "commands/sequence.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "pool.h"
@@ -38,6 +40,7 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timeout.h"
@@ -83,8 +86,21 @@ static TimestampTz go_on_until;
 static TimeoutId limit_timeout;
 
 /*
- * Begin a transaction; the memory context stays.  Temporary tables that the
- * task before has left go.
+ * Leave nothing of a task's behind for the next one: what needs a transaction
+ * for that, see reset_session().
+ */
+static void
+discard_objects(void)
+{
+	PortalHashTableDeleteAll();
+	DropAllPreparedStatements();
+	ResetSequenceCaches();
+	ResetTempTableNamespace();
+}
+
+/*
+ * Begin a transaction; the memory context stays.  What the task before has
+ * left goes.
  */
 void
 wfi_begin_task_transaction(void)
@@ -94,7 +110,7 @@ wfi_begin_task_transaction(void)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	ResetTempTableNamespace();
+	discard_objects();
 	MemoryContextSwitchTo(context);
 }
 
@@ -230,6 +246,7 @@ wants_next(char kind, const char *namespace, const char *task_queue,
 	const WfiFunction *function = wfi_function_of_type(functions, &poll, type);
 
 	return function != NULL && wfi_enabled && !role_changed &&
+		GetSessionUserId() == role &&
 		wfi_pool_registrations() == known_registrations &&
 		GetCurrentTimestamp() < go_on_until &&
 		wfi_worker_goes_on(wfi_function_hash(function));
@@ -272,22 +289,35 @@ claim_task(const Queue *queue, const WfiLook *look, Taken *taken)
 	wfi_commit_task_transaction();
 }
 
+/* Be the role that registered the functions, and no role of its choice. */
+static void
+be_registrant(void)
+{
+	if (OidIsValid(GetCurrentRoleId()))
+		SetConfigOption("role", "none", PGC_SUSET, PGC_S_SESSION);
+}
+
 /*
  * Leave nothing of a task's behind for the next one: settings, another role,
- * advisory locks (temporary tables go with the next claim).
+ * advisory locks; the rest goes later, see discard_objects().  A
+ * session that has become somebody else's does not come back.
  */
 void
 wfi_reset_session(void)
 {
-	if (OidIsValid(GetCurrentRoleId()))
-		SetConfigOption("role", "none", PGC_SUSET, PGC_S_SESSION);
+	if (GetSessionUserId() != role)
+		proc_exit(0);
+	be_registrant();
 	ResetAllOptions();
 	LockReleaseAll(USER_LOCKMETHOD, true);
 }
 
-/* Run a workflow task in a transaction; false when that was rolled back. */
+/*
+ * Run a workflow task in a transaction; or, after an error, reply in one that
+ * it failed.  False when that was rolled back.
+ */
 static bool
-run_workflow_task(const Taken *taken, WfiEager *eager)
+do_workflow_task(const Taken *taken, WfiEager *eager, ErrorData **error)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool done = false;
@@ -295,18 +325,36 @@ run_workflow_task(const Taken *taken, WfiEager *eager)
 	PG_TRY();
 	{
 		wfi_begin_task_transaction();
-		wfi_workflow_code_run(taken->function, taken->task, eager);
+		if (*error == NULL)
+			wfi_workflow_code_run(taken->function, taken->task, eager);
+		else
+			wfi_workflow_code_failed(taken->task, *error);
 		wfi_commit_task_transaction();
 		done = true;
 	}
 	PG_CATCH();
 	{
+		MemoryContextSwitchTo(context);
+		*error = CopyErrorData();
 		/* that it is over, or its run closed, is nothing unusual */
-		wfi_abort_task_transaction(context,
-								   geterrcode() != WFI_ERRCODE_TASK_NOT_FOUND);
+		wfi_abort_task_transaction(context, (*error)->sqlerrcode !=
+								   WFI_ERRCODE_TASK_NOT_FOUND);
 	}
 	PG_END_TRY();
 	return done;
+}
+
+/* Run a workflow task; false when that was rolled back. */
+static bool
+run_workflow_task(const Taken *taken, WfiEager *eager)
+{
+	ErrorData  *error = NULL;
+
+	if (do_workflow_task(taken, eager, &error))
+		return true;
+	if (error->sqlerrcode != WFI_ERRCODE_TASK_NOT_FOUND)
+		(void) do_workflow_task(taken, NULL, &error);
+	return false;
 }
 
 /* A task takes too long: end, at the next opportunity and without a say. */
@@ -467,6 +515,8 @@ is_useful(void)
 		{
 			reload_registrations();
 			useful = functions != NIL;
+			if (useful)
+				wfi_worker_useful();
 		}
 		wfi_commit_task_transaction();
 	}
@@ -524,7 +574,7 @@ wfi_worker_main(Datum main_arg)
 										 ALLOCSET_DEFAULT_SIZES);
 	next_context = AllocSetContextCreate(TopMemoryContext, "next task",
 										 ALLOCSET_DEFAULT_SIZES);
-	wfi_worker_connected();
+	be_registrant();
 
 	for (;;)
 	{

@@ -489,3 +489,12 @@ wfi_workflow_code_answer(const WfiFunction *function,
 	MemoryContextDelete(context);
 	return commands;
 }
+
+void
+wfi_workflow_code_failed(const WfiPolledTask *task, ErrorData *error)
+{
+	Trouble		trouble = {0};
+
+	set_server_trouble(&trouble, error);
+	reply_failed(task, &trouble);
+}
