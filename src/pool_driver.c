@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "pool.h"
@@ -30,6 +31,8 @@
 /* What is known of all roles with registrations */
 static MemoryContext registry_context = NULL;
 static List *functions = NIL;	/* WfiFunction */
+static uint64 digest;			/* of them */
+static TimestampTz last_read = DT_NOBEGIN;
 static uint32 known_registrations;
 static bool registrations_known = false;
 
@@ -69,11 +72,24 @@ wfi_role_problem(Oid role, int *sqlstate)
 	return NULL;
 }
 
+/* What tells a registration from others and from what it was */
+static uint64
+digest_of(const WfiFunction *function)
+{
+	const char *text = psprintf("%u %u %s.%s", function->role, function->owner,
+								function->function_schema,
+								function->function_name);
+
+	return hash_bytes_extended((const unsigned char *) text, strlen(text),
+							   wfi_function_hash(function));
+}
+
 /* Step: read all registrations. */
 static void
 read_registrations(void *arg)
 {
 	MemoryContext old;
+	ListCell   *lc;
 
 	if (!wfi_lock_extension())
 		return;
@@ -87,6 +103,9 @@ read_registrations(void *arg)
 	old = MemoryContextSwitchTo(registry_context);
 	functions = wfi_functions_of(InvalidOid);
 	MemoryContextSwitchTo(old);
+	digest = 0;
+	foreach(lc, functions)
+		digest += digest_of(lfirst(lc));
 	wfi_store_end();
 	*(bool *) arg = true;
 }
@@ -125,17 +144,36 @@ set_crews(void)
 	}
 }
 
-/* Registrations have changed: what waits may have somebody to run it now. */
+/*
+ * When registrations have changed, what waits may have somebody to run it.
+ * Nobody tells of those that pg_restore brings, so they are looked for as
+ * unclaimed tasks are.
+ */
 static void
 reload_registrations(void)
 {
 	uint32		registrations = wfi_pool_registrations();
+	bool		told = !registrations_known || registrations != known_registrations;
+	uint64		known_digest = digest;
+	TimestampTz now = GetCurrentTimestamp();
 	bool		done = false;
 
-	if (registrations_known && registrations == known_registrations)
+	last_read = Min(last_read, now);	/* the clock may have been set back */
+	if (!told &&
+		now < TimestampTzPlusMilliseconds(last_read, wfi_renotify_interval))
 		return;
+	last_read = now;
 	if (!wfi_driver_step(read_registrations, &done) || !done)
 		return;					/* again at the next opportunity */
+	if (!told)
+	{
+		WfiPoolNews news = {.registrations = true};
+
+		/* tell the workers, too; and oneself */
+		if (digest != known_digest)
+			wfi_pool_publish(&news);
+		return;
+	}
 	registrations_known = true;
 	known_registrations = registrations;
 	set_crews();
