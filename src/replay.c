@@ -46,11 +46,14 @@ wfi_replay_begin(WfiReplay *replay)
 {
 	int			n_signals = replay->history->n_signals;
 
-	if (replay->signals_taken == NULL)
-		replay->signals_taken = MemoryContextAlloc(replay->context,
+	MemoryContextReset(replay->context);
+	replay->signals_taken = MemoryContextAllocZero(replay->context,
 												   (n_signals + 1) * sizeof(int));
-	memset(replay->signals_taken, 0, n_signals * sizeof(int));
 	replay->n_signals = n_signals;
+	replay->handles = NULL;
+	replay->allocated_handles = 0;
+	replay->commands = NULL;
+	replay->allocated_commands = 0;
 	replay->position = 0;
 	replay->seed = 0;
 	replay->random_count = 0;
@@ -613,12 +616,16 @@ next_marker(WfiReplay *replay)
 	return NULL;
 }
 
-/* The command that records what a local activity did. */
+/* The command that records what a local activity did, made but once. */
 static Jsonb *
-marker_command(const WfiLocalActivity *local)
+marker_command(WfiReplay *replay, WfiLocalActivity *local)
 {
 	WfiObject	object;
+	MemoryContext old;
 
+	if (local->command != NULL)
+		return local->command;
+	old = MemoryContextSwitchTo(replay->task_context);
 	wfi_object_begin(&object);
 	wfi_put_text(&object, "command_type", "RecordMarker");
 	wfi_put_text(&object, "marker_name", "LocalActivity");
@@ -627,7 +634,26 @@ marker_command(const WfiLocalActivity *local)
 	wfi_put_json(&object, "result", local->result);
 	wfi_object_nested_end(&object);
 	wfi_put_json(&object, "failure", local->failure);
-	return wfi_object_end(&object);
+	local->command = wfi_object_end(&object);
+	MemoryContextSwitchTo(old);
+	return local->command;
+}
+
+/* Have a local activity run, and end the code for that. */
+pg_noreturn static void
+want_local(WfiReplay *replay, const WfiLocalActivity *wanted)
+{
+	MemoryContext old = MemoryContextSwitchTo(replay->task_context);
+	WfiLocalActivity *local = palloc0(sizeof(WfiLocalActivity));
+
+	local->name = pstrdup(wanted->name);
+	if (wanted->task_queue != NULL)
+		local->task_queue = pstrdup(wanted->task_queue);
+	if (wanted->input != NULL)
+		local->input = DatumGetJsonbPCopy(JsonbPGetDatum(wanted->input));
+	replay->wanted = local;
+	MemoryContextSwitchTo(old);
+	wfi_replay_block(replay);
 }
 
 /*
@@ -644,14 +670,9 @@ wfi_replay_local(WfiReplay *replay, const WfiLocalActivity *wanted)
 	if (wfi_replay_live(replay))
 	{
 		WfiLocalActivity *local;
-		MemoryContext old = MemoryContextSwitchTo(replay->context);
 
 		if (replay->locals_used == list_length(replay->locals))
-		{
-			replay->wanted = palloc(sizeof(WfiLocalActivity));
-			*replay->wanted = *wanted;
-			wfi_replay_block(replay);
-		}
+			want_local(replay, wanted);
 		local = list_nth(replay->locals, replay->locals_used++);
 		if (!same_text(local->name, wanted->name))
 			mismatch(replay,
@@ -662,10 +683,9 @@ wfi_replay_local(WfiReplay *replay, const WfiLocalActivity *wanted)
 									   local->name, 0)));
 		command = wfi_replay_command(replay, WFI_EV_MARKER_RECORDED,
 									 "LocalActivity", wanted->name);
-		command->command = marker_command(local);
+		command->command = marker_command(replay, local);
 		result = local->result;
 		failure = local->failure;
-		MemoryContextSwitchTo(old);
 	}
 	else
 	{

@@ -135,6 +135,7 @@ typedef struct WfiLocalActivity
 	Jsonb	   *input;
 	Jsonb	   *result;
 	Jsonb	   *failure;
+	Jsonb	   *command;		/* that records it, once it is known */
 } WfiLocalActivity;
 
 /* One run of the code, from its top */
@@ -143,7 +144,8 @@ typedef struct WfiReplay
 	const WfiPolledTask *task;
 	WfiEager   *eager;			/* who goes on with what follows, or NULL */
 	WfiCodeHistory *history;
-	MemoryContext context;
+	MemoryContext task_context; /* lives as long as the task */
+	MemoryContext context;		/* of this run; emptied before the next */
 
 	/* where the code is */
 	WfiCodeTask current;		/* the task under way */
@@ -162,7 +164,7 @@ typedef struct WfiReplay
 	int			n_commands;
 	int			allocated_commands;
 
-	/* local activities run in the task under way, kept from run to run */
+	/* local activities done in the task under way, kept from run to run */
 	List	   *locals;			/* WfiLocalActivity */
 	int			locals_used;
 	WfiLocalActivity *wanted;	/* the code waits for it to be run */

@@ -249,8 +249,6 @@ wfi_code_local_activity(PG_FUNCTION_ARGS)
 	wanted.name = wfi_arg_id(fcinfo, 0, "activity_type");
 	wanted.input = wfi_arg_payload(fcinfo, 1, "input");
 	wanted.task_queue = wfi_arg_optional_id(fcinfo, 2, "task_queue");
-	if (wanted.input != NULL && wfi_replay_live(replay))
-		wanted.input = PG_GETARG_JSONB_P_COPY(1);
 	MemoryContextSwitchTo(old);
 	result = wfi_replay_local(replay, &wanted);
 	if (result == NULL)

@@ -181,6 +181,8 @@ run_local(WfiReplay *replay, const WfiFunction *workflow, Trouble *trouble,
 {
 	WfiLocalActivity *local = replay->wanted;
 	const WfiFunction *function = find_local(replay, workflow);
+	MemoryContext context;
+	MemoryContext old;
 	Outcome		outcome;
 
 	if (function == NULL || function->role != workflow->role)
@@ -198,15 +200,21 @@ run_local(WfiReplay *replay, const WfiFunction *workflow, Trouble *trouble,
 	}
 	if (outer->context == NULL)
 		wfi_subtransaction_begin(outer);
+	context = AllocSetContextCreate(CurrentMemoryContext, "local activity",
+									ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
 	outcome = call_protected(function, local->input, NULL);
+	MemoryContextSwitchTo(old);
 	if (server_trouble(&outcome))
 	{
 		set_server_trouble(trouble, outcome.error);
 		return;
 	}
-	local->result = outcome.result;
 	if (outcome.error != NULL)
 		local->failure = wfi_error_failure(outcome.error, NULL);
+	else if (outcome.result != NULL)
+		local->result = DatumGetJsonbPCopy(JsonbPGetDatum(outcome.result));
+	MemoryContextDelete(context);
 	replay->locals = lappend(replay->locals, local);
 }
 
@@ -266,6 +274,7 @@ run_code(WfiReplay *replay, const WfiFunction *function, Trouble *trouble,
 		 WfiSubtransaction *outer)
 {
 	Outcome		outcome;
+	MemoryContext old;
 
 	do
 	{
@@ -278,7 +287,9 @@ run_code(WfiReplay *replay, const WfiFunction *function, Trouble *trouble,
 				return NULL;
 		}
 		wfi_replay_begin(replay);
+		old = MemoryContextSwitchTo(replay->context);
 		outcome = call_protected(function, replay->history->input, replay);
+		MemoryContextSwitchTo(old);
 		if (!replay->blocked && !server_trouble(&outcome))
 			wfi_replay_check_end(replay, outcome.error ? "fails" : "returns");
 		if (replay->mismatch != NULL)
@@ -424,7 +435,10 @@ make_replay(const WfiPolledTask *task)
 {
 	WfiReplay  *replay = palloc0(sizeof(WfiReplay));
 
-	replay->context = CurrentMemoryContext;
+	replay->task_context = CurrentMemoryContext;
+	replay->context = AllocSetContextCreate(CurrentMemoryContext,
+											"run of workflow code",
+											ALLOCSET_DEFAULT_SIZES);
 	replay->task = task;
 	replay->current.started_event_id = task->token.started_event_id;
 	replay->current.started_time = task->started_time;

@@ -110,6 +110,19 @@ BEGIN
 END $$;
 SELECT as_it_was('0'), as_it_was('16MB');
 
+-- Code with many local activities is run as many times, but in the memory of
+-- one run.
+SELECT act('large', $$ BEGIN RETURN to_jsonb(repeat('x', 10000)); END $$);
+SELECT flow('many_local', $$
+BEGIN
+	FOR i IN 1..200 LOOP
+		PERFORM wf_local_activity('large');
+	END LOOP;
+	RETURN (SELECT to_jsonb(sum(total_bytes) < 10000000) FROM pg_backend_memory_contexts WHERE name ~ 'workflow code');
+END $$);
+SELECT flow_run('many_local') LIKE 'Completed%';
+SELECT wf_result('many_local');
+
 -- What was read in a transaction that is rolled back never was.
 SELECT flow('rolled_back', $$
 BEGIN
