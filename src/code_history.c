@@ -280,22 +280,42 @@ forget(WfiCodeHistory *history)
 	hash_search(cache, &history->run_id, HASH_REMOVE, NULL);
 }
 
+/*
+ * The last one of those used in this transaction before that one, or of all;
+ * NULL when there is no other.  They are the last ones in the list, so that
+ * subtransactions, which workflow code can have in numbers, need not look at
+ * all that is in memory.
+ */
+static WfiCodeHistory *
+used_before(WfiCodeHistory *next)
+{
+	WfiCodeHistory *history;
+	dlist_node *node = &by_use.head;
+
+	if (next != NULL)
+		node = &next->node;
+	if (node->prev == &by_use.head)
+		return NULL;
+	history = dlist_container(WfiCodeHistory, node, node->prev);
+	return history->level > 0 ? history : NULL;
+}
+
 /* Forget what was read at that nesting level of transactions or below. */
 static void
 forget_aborted(int level)
 {
-	dlist_mutable_iter iter;
+	WfiCodeHistory *history;
+	WfiCodeHistory *kept = NULL;
 
-	dlist_foreach_modify(iter, &by_use)
+	while ((history = used_before(kept)) != NULL)
 	{
-		WfiCodeHistory *history = dlist_container(WfiCodeHistory, node,
-												  iter.cur);
-
-		if (history->level >= level)
+		if (history->level < level)
 		{
-			history->in_use = false;
-			forget(history);
+			kept = history;
+			continue;
 		}
+		history->in_use = false;
+		forget(history);
 	}
 }
 
@@ -303,13 +323,10 @@ forget_aborted(int level)
 static void
 pass_on(int level, int to)
 {
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &by_use)
+	for (WfiCodeHistory *history = used_before(NULL), *before; history != NULL;
+		 history = before)
 	{
-		WfiCodeHistory *history = dlist_container(WfiCodeHistory, node,
-												  iter.cur);
-
+		before = used_before(history);
 		if (history->level >= level)
 			history->level = to;
 	}
@@ -366,14 +383,17 @@ wfi_history_open(const WfiPolledTask *task)
 
 	if (cache == NULL)
 		make_cache();
-	history = hash_search(cache, &task->token.run_id, HASH_ENTER, &found);
+	history = hash_search(cache, &task->token.run_id, HASH_FIND, &found);
 	if (!found)
 	{
+		MemoryContext context = AllocSetContextCreate(cache_context,
+													  "workflow history",
+													  ALLOCSET_START_SMALL_SIZES);
+
+		history = hash_search(cache, &task->token.run_id, HASH_ENTER, NULL);
 		memset((char *) history + sizeof(pg_uuid_t), 0,
 			   sizeof(WfiCodeHistory) - sizeof(pg_uuid_t));
-		history->context = AllocSetContextCreate(cache_context,
-												 "workflow history",
-												 ALLOCSET_START_SMALL_SIZES);
+		history->context = context;
 	}
 	else
 		dlist_delete(&history->node);
