@@ -14,7 +14,8 @@ typedef struct WfiEager
 	MemoryContext context;		/* of the task, and of the reply, with it */
 	bool		(*wants) (char kind, const char *namespace,
 						  const char *task_queue, const char *type);
-	WfiReceiveTask receive;		/* it is started, in the reply's transaction */
+	WfiReceiveTask receive;		/* it is started, in the reply's transaction;
+								 * NULL: it is not, after all */
 	void	   *arg;
 } WfiEager;
 

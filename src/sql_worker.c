@@ -252,14 +252,17 @@ wants_next(char kind, const char *namespace, const char *task_queue,
 		wfi_worker_goes_on(wfi_function_hash(function));
 }
 
-/* Receive such a task. */
+/* Receive such a task; or none, when that was undone. */
 static void
 take_next(WfiPolledTask *task, void *arg)
 {
 	Taken	   *taken = arg;
-	WfiPoll		poll = poll_for(task->token.kind, task->namespace,
-								task->task_queue);
+	WfiPoll		poll;
 
+	taken->task = NULL;
+	if (task == NULL)
+		return;
+	poll = poll_for(task->token.kind, task->namespace, task->task_queue);
 	taken->poll = &poll;
 	take(taken, task, false);
 	taken->poll = NULL;

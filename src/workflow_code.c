@@ -389,6 +389,9 @@ run_and_reply_in(WfiReplay *replay, const WfiFunction *function,
 	{
 		wfi_subtransaction_end(outer, accepted);
 		outer->context = NULL;
+		/* nor is what would have followed from the reply */
+		if (!accepted && replay->eager != NULL)
+			replay->eager->receive(NULL, replay->eager->arg);
 		if (trouble.cause == NULL && !accepted &&
 			reply(replay, commands, true))
 			ereport(ERROR,
