@@ -435,9 +435,7 @@ wfi_keeper_main(Datum main_arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(start.dboid, start.role,
-											  WFI_WORKER_CONNECT_FLAGS);
-	wfi_apply_settings(KEEPER_NAME);
+	wfi_connect_registrant(start.dboid, start.role, KEEPER_NAME);
 	segment = dsm_attach(start.segment);
 	if (segment == NULL)
 		proc_exit(0);			/* its worker is gone already */

@@ -180,6 +180,8 @@ extern bool wfi_worker_interruptible(void);
 extern void wfi_begin_task_transaction(void);
 extern void wfi_commit_task_transaction(void);
 extern void wfi_abort_task_transaction(MemoryContext context, bool log);
+extern void wfi_connect_registrant(Oid dboid, Oid registrant,
+								   const char *process);
 extern void wfi_reset_session(void);
 
 /* sql_activity.c */

@@ -300,6 +300,17 @@ be_registrant(void)
 		SetConfigOption("role", "none", PGC_SUSET, PGC_S_SESSION);
 }
 
+/* Connect to a database as who registered the functions. */
+void
+wfi_connect_registrant(Oid dboid, Oid registrant, const char *process)
+{
+	role = registrant;
+	BackgroundWorkerInitializeConnectionByOid(dboid, role,
+											  WFI_WORKER_CONNECT_FLAGS);
+	wfi_apply_settings(process);
+	be_registrant();
+}
+
 /*
  * Leave nothing of a task's behind for the next one: settings, another role,
  * advisory locks; the rest goes later, see discard_objects().  A
@@ -553,7 +564,6 @@ wfi_worker_main(Datum main_arg)
 	WfiWorkerStart start;
 
 	memcpy(&start, MyBgworkerEntry->bgw_extra, sizeof(start));
-	role = start.role;
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGINT, wfi_activity_interrupt);
@@ -561,9 +571,7 @@ wfi_worker_main(Datum main_arg)
 
 	if (!wfi_worker_attach(&start))
 		proc_exit(0);
-	BackgroundWorkerInitializeConnectionByOid(start.dboid, role,
-											  WFI_WORKER_CONNECT_FLAGS);
-	wfi_apply_settings(WFI_WORKER_NAME);
+	wfi_connect_registrant(start.dboid, start.role, WFI_WORKER_NAME);
 	CacheRegisterSyscacheCallback(AUTHOID, note_role_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(DATABASEOID, note_role_change, (Datum) 0);
 	limit_timeout = RegisterTimeout(USER_TIMEOUT, time_is_up);
@@ -577,7 +585,6 @@ wfi_worker_main(Datum main_arg)
 										 ALLOCSET_DEFAULT_SIZES);
 	next_context = AllocSetContextCreate(TopMemoryContext, "next task",
 										 ALLOCSET_DEFAULT_SIZES);
-	be_registrant();
 
 	for (;;)
 	{
