@@ -98,8 +98,8 @@ CREATE FUNCTION order_workflow(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM wf_activity('reserve', input, disconnected => true);   -- done even when a cancel comes meanwhile
     PERFORM wf_signal_receive('paid');                             -- waits until somebody tells
-    RETURN wf_activity('ship', input);
-EXCEPTION WHEN SQLSTATE 'WF001' THEN                               -- canceled, wherever it waited:
+    RETURN wf_activity('ship', input, disconnected => true);       -- too late to cancel
+EXCEPTION WHEN SQLSTATE 'WF001' THEN                               -- canceled where it waited:
     PERFORM wf_activity('release', input);                         -- clean up,
     RAISE;                                                         -- and show as Canceled
 END $$;
