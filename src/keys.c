@@ -129,8 +129,8 @@ char *
 wfi_uuid_text(const pg_uuid_t *uuid)
 {
 	static const char digits[] = "0123456789abcdef";
-	char	   *text = palloc(2 * UUID_LEN + 5);
-	char	   *p = text;
+	char	   *string = palloc(2 * UUID_LEN + 5);
+	char	   *p = string;
 
 	for (int i = 0; i < UUID_LEN; i++)
 	{
@@ -140,7 +140,7 @@ wfi_uuid_text(const pg_uuid_t *uuid)
 		*p++ = digits[uuid->data[i] & 0x0f];
 	}
 	*p = '\0';
-	return text;
+	return string;
 }
 
 bool
