@@ -365,6 +365,36 @@ reply_failed(const WfiPolledTask *task, const Trouble *trouble)
 	wfi_store_end();
 }
 
+/* End the subtransaction of a reply; when undone, nothing follows from it. */
+static void
+end_reply(WfiReplay *replay, WfiSubtransaction *outer, bool keep)
+{
+	wfi_subtransaction_end(outer, keep);
+	outer->context = NULL;
+	if (!keep && replay->eager != NULL)
+		replay->eager->receive(NULL, replay->eager->arg);
+}
+
+/*
+ * A reply was refused, and what local activities did is undone.  Send it once
+ * more, for what the refusal leaves in the history.  It must not be accepted
+ * without them; what they did was the reason then.
+ */
+static void
+refuse_again(WfiReplay *replay, const Jsonb *commands,
+			 WfiSubtransaction *outer, Trouble *trouble)
+{
+	bool		accepted;
+
+	wfi_subtransaction_begin(outer);
+	accepted = reply(replay, commands, true);
+	end_reply(replay, outer, !accepted);
+	if (accepted)
+		set_trouble(trouble, "WorkflowWorkerUnhandledFailure",
+					"the reply was refused because of what a local activity did; it must not signal or cancel its own workflow",
+					ERRCODE_T_R_SERIALIZATION_FAILURE);
+}
+
 /*
  * Run the code and reply; true when that closed the run.  A refused reply
  * takes back what local activities did, and is then sent again for what the
@@ -387,17 +417,9 @@ run_and_reply_in(WfiReplay *replay, const WfiFunction *function,
 	}
 	if (outer->context != NULL)
 	{
-		wfi_subtransaction_end(outer, accepted);
-		outer->context = NULL;
-		/* nor is what would have followed from the reply */
-		if (!accepted && replay->eager != NULL)
-			replay->eager->receive(NULL, replay->eager->arg);
-		if (trouble.cause == NULL && !accepted &&
-			reply(replay, commands, true))
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("workflow \"%s\" was changed while its reply was refused",
-							replay->task->workflow_id)));
+		end_reply(replay, outer, accepted);
+		if (trouble.cause == NULL && !accepted)
+			refuse_again(replay, commands, outer, &trouble);
 	}
 	if (trouble.cause != NULL)
 		reply_failed(replay->task, &trouble);

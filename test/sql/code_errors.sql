@@ -265,6 +265,16 @@ SELECT flow('settled', $$ BEGIN RETURN to_jsonb(wf_local_activity('set')::text |
 SELECT flow_run('settled');
 SELECT wf_result('settled');
 
+-- one that signals its own workflow: the signal would have to be seen before
+-- the end, and is undone when the reply is refused for that
+SELECT act('signal', $$ BEGIN RETURN to_jsonb(wf_signal(input #>> '{}', 's')); END $$);
+SELECT flow('self', $$ BEGIN RETURN wf_local_activity('signal', '"self"'); END $$);
+SELECT run('self');
+SELECT do_work();
+SELECT h('self'), wf_terminate('self');
+-- ... in time it is seen
+SELECT flow('self', $$ BEGIN PERFORM wf_local_activity('signal', '"self-2"'); RETURN wf_signal_receive('s'); END $$);
+SELECT flow_run('self', NULL, 'self-2');
 -- a reply that is refused takes back what local activities wrote
 SELECT flow('refused', $$
 BEGIN
