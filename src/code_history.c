@@ -398,8 +398,7 @@ wfi_history_open(const WfiPolledTask *task)
 	else
 		dlist_delete(&history->node);
 	dlist_push_tail(&by_use, &history->node);
-	/* a keeper writes nothing, so what it reads is committed */
-	history->level = wfi_in_keeper() ? 0 : GetCurrentTransactionNestLevel();
+	history->level = GetCurrentTransactionNestLevel();
 	history->in_use = true;
 
 	reading.history = history;
