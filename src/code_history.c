@@ -300,6 +300,25 @@ used_before(WfiCodeHistory *next)
 	return history->level > 0 ? history : NULL;
 }
 
+/*
+ * The extension has begun another life in this database: what a restore has
+ * brought into it under a known run's id may be another history.
+ */
+void
+wfi_history_forget_all(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &by_use)
+	{
+		WfiCodeHistory *history = dlist_container(WfiCodeHistory, node,
+												  iter.cur);
+
+		if (!history->in_use)
+			forget(history);
+	}
+}
+
 /* Forget what was read at that nesting level of transactions or below. */
 static void
 forget_aborted(int level)

@@ -144,6 +144,7 @@ meet_schema(Oid schema)
 	}
 	wfi_store_forget_runs();
 	wfi_direct_forget();
+	wfi_history_forget_all();
 	status_type = type_oid(schema, "status");
 	for (int i = 0; i < WFI_STATUSES; i++)
 		status_oids[i] = enum_oid(status_type, wfi_status_name(i));

@@ -680,6 +680,9 @@ extern void wfi_put_event_row(struct ReturnSetInfo *rsinfo,
 							  const pg_uuid_t *run_id, const WfiEvent *event);
 extern WfiEvent *wfi_last_event(WfiRun *run, WfiEventType type);
 
+/* code_history.c: what a session knows of runs whose code it ran */
+extern void wfi_history_forget_all(void);
+
 /* subtransaction.c */
 typedef struct WfiSubtransaction
 {

@@ -119,6 +119,36 @@ $old->command_ok([ 'psql', '-XqAt', '-o', File::Spec->devnull, '-v', 'ON_ERROR_S
 $old->safe_psql('copy', q(SELECT wf_signal('order', 'go', '"now"')));
 ok($old->poll_query_until('copy', q(SELECT status = 'Completed' FROM wf.execution WHERE workflow_id = 'order')), 'the copy ends');
 is($old->safe_psql('app', q(SELECT status FROM wf.execution WHERE workflow_id = 'order')), 'Running', '... and the original does not mind');
+
+# What a session knows of a run is about another one when the extension was
+# dropped, and an older state of the database restored.
+$old->safe_psql('postgres', 'CREATE DATABASE again');
+is($old->safe_psql('again', q[
+	SET client_min_messages = error;
+	CREATE EXTENSION workflow_interrupt;
+	CREATE FUNCTION signals(jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RETURN jsonb_build_array(wf_signal_receive('s'), wf_signal_receive('s')); END $$;
+	CREATE PROCEDURE work() LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM wf_register_workflow('signals', 'signals(jsonb)');
+		PERFORM wf_work();
+		PERFORM wf_unregister_workflow('signals');
+	END $$;
+	DO $$ BEGIN PERFORM wf_start('w', 'signals'); END $$;
+	CALL work();
+	CREATE TABLE run AS SELECT to_jsonb(e) AS r FROM wf.execution e;
+	CREATE TABLE event AS SELECT to_jsonb(e) AS r FROM wf.event e;
+	DO $$ BEGIN PERFORM wf_signal('w', 's', '"lost"'); END $$;
+	CALL work();
+	DROP EXTENSION workflow_interrupt;
+	CREATE EXTENSION workflow_interrupt;
+	INSERT INTO wf.execution SELECT r.* FROM run, jsonb_populate_record(NULL::wf.execution, run.r) r;
+	INSERT INTO wf.event SELECT r.* FROM event, jsonb_populate_record(NULL::wf.event, event.r) r;
+	DO $$ BEGIN PERFORM wf_signal('w', 's', '"first"'); END $$;
+	CALL work();
+	DO $$ BEGIN PERFORM wf_signal('w', 's', '"second"'); END $$;
+	CALL work();
+	SELECT wf_result('w');
+]), '["first", "second"]', 'a session forgets what it knew of an earlier life of the extension');
 check_sound($old);
 
 $old->stop('fast');
