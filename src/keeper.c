@@ -50,7 +50,7 @@
 /* An idle keeper ends, as others may need its place */
 #define MOST_IDLE_MS	5000
 
-/* Two keepers of a worker are not started within less than that */
+/* Pause after a keeper could not be started */
 #define PAUSE_MS		1000
 
 #define QUEUE_SIZE		((Size) 65536)
@@ -239,6 +239,7 @@ wfi_keeper_ask(const WfiFunction *function, const WfiPolledTask *polled,
 		shm_mq_receive(incoming, &size, &data, false) != SHM_MQ_SUCCESS)
 	{
 		forget_keeper();
+		retry_time = 0;			/* it had been there */
 		return false;
 	}
 	asking = false;

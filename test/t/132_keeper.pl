@@ -196,8 +196,40 @@ sql(q(SELECT wf_cancel('impatient')));
 is(closed('impatient'), 'Canceled', 'a cancel reaches code that is kept');
 
 #
+# Code that has read a table stands in nobody's way for long
+#
+
+sql('CREATE TABLE test.price (amount int); INSERT INTO test.price VALUES (7); GRANT ALL ON test.price TO PUBLIC; ALTER TABLE test.price OWNER TO coder');
+code('activity', 'alter', q[BEGIN ALTER TABLE test.price ADD more int; RETURN NULL; END]);
+code('workflow', 'reader', q[
+DECLARE
+	price int;
+BEGIN
+	FOR i IN 1..100 LOOP
+		price := (SELECT max(amount) FROM test.price);
+		PERFORM wf_activity(CASE WHEN i = 90 THEN 'alter' ELSE 'step' END, '1');
+	END LOOP;
+	RETURN to_jsonb(price);
+END]);
+sql(q(SELECT wf_start('reader', 'reader')));
+is(closed('reader'), 'Completed 7', 'an activity can alter a table that the code has read');
+
+#
 # Keepers go
 #
+
+code('workflow', 'stuck', q[
+BEGIN
+	FOR i IN 1..60 LOOP
+		PERFORM wf_activity('nap', '1');
+	END LOOP;
+	LOOP
+	END LOOP;
+END]);
+sql(q(SELECT wf_start('stuck', 'stuck', task_timeout => '1s')));
+wait_until($node, q(SELECT EXISTS (SELECT FROM wf.event WHERE event_type = 'WorkflowTaskTimedOut')), 'code that never waits has a time-out');
+sql(q(SELECT wf_terminate('stuck')));
+wait_until($node, "SELECT count(*) = 0 $keeper", '... which ends its keeper');
 
 sql(q(SELECT wf_start('last', 'everything', '"nap"')));
 until_event('last', 400);
