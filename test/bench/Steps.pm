@@ -188,7 +188,6 @@ sub throughput
 		push @rates, rate();
 		push @bases, pgbench('commit.sql', $workers, $quick ? 250 : 1000, {});
 	}
-	my ($least, undef) = sort { $a <=> $b } @rates;
 	my @ratios = sort { $a <=> $b } map { $rates[$_] / $bases[$_] } 0 .. $#rates;
 	my ($target, $verdict) = judge(median(@rates), 500);
 
