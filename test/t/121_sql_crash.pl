@@ -115,5 +115,32 @@ is($node->safe_psql('postgres', q(
 		(SELECT count(*) FROM wf.event v WHERE v.shard = e.shard AND v.run_id = e.run_id)))), '0|0', 'nothing is left over, and no event is missing');
 is($node->safe_psql('postgres', 'SELECT * FROM wf_check()'), '', 'histories and state agree');
 
+#
+# The same with workflows that are long enough for their code to be kept
+#
+
+my ($long_workflows, $long_steps) = (10, 120);
+
+$node->safe_psql('postgres', qq[
+	TRUNCATE effect;
+	CREATE FUNCTION long(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS \$\$
+	BEGIN
+		FOR i IN 1..$long_steps LOOP
+			PERFORM wf_activity('step', jsonb_build_object('workflow', input, 'step', i), start_to_close_timeout => '2s',
+				retry_policy => '{"initial_interval": "0.1s", "maximum_interval": "0.1s"}');
+		END LOOP;
+		RETURN NULL;
+	END \$\$;
+	SELECT wf_register_workflow('long', 'long(jsonb)');
+	SELECT wf_start('long' || i, 'long', to_jsonb(i), task_timeout => '2s') FROM generate_series(1, $long_workflows) i;
+]);
+crash('workflow_interrupt keeper');
+cmp_ok($node->safe_psql('postgres', q(SELECT count(*) FROM wf.execution WHERE status = 'Running')), '>', 0, '... in the middle of long workflows');
+crash('workflow_interrupt worker');
+ok(until_true("SELECT count(*) = $long_workflows FROM wf.execution WHERE workflow_type = 'long' AND status = 'Completed'"), 'all of them complete');
+is($node->safe_psql('postgres', q(SELECT count(*), count(DISTINCT (workflow, step)) FROM effect)),
+	$long_workflows * $long_steps . '|' . $long_workflows * $long_steps, 'every step is done once');
+is($node->safe_psql('postgres', 'SELECT * FROM wf_check()'), '', 'histories and state agree again');
+
 $node->stop('fast');
 done_testing();
