@@ -76,11 +76,11 @@ wfi_role_problem(Oid role, int *sqlstate)
 static uint64
 digest_of(const WfiFunction *function)
 {
-	const char *text = psprintf("%u %u %s.%s", function->role, function->owner,
-								function->function_schema,
-								function->function_name);
+	const char *key = psprintf("%u %u %s.%s", function->role, function->owner,
+							   function->function_schema,
+							   function->function_name);
 
-	return hash_bytes_extended((const unsigned char *) text, strlen(text),
+	return hash_bytes_extended((const unsigned char *) key, strlen(key),
 							   wfi_function_hash(function));
 }
 
