@@ -89,7 +89,11 @@ wfi_random_uuid(pg_uuid_t *uuid)
 	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
 }
 
-/* A UUID (version 7), so that the rows of new runs lie close together. */
+/*
+ * A UUID (version 7), so that the rows of new runs lie close together, in the
+ * order in which a session makes them: next to the milliseconds it has the
+ * fraction of one, as 12 bits.
+ */
 void
 wfi_new_run_id(pg_uuid_t *uuid, TimestampTz now)
 {
@@ -97,11 +101,14 @@ wfi_new_run_id(pg_uuid_t *uuid, TimestampTz now)
 	uint64		ms = (uint64) (now / 1000 +
 							   (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
 							   INT64CONST(86400000));
+	int			fraction;
 
 	wfi_random_uuid(uuid);
 	for (int i = 0; i < 6; i++)
 		uuid->data[i] = (unsigned char) (ms >> (8 * (5 - i)));
-	uuid->data[6] = (uuid->data[6] & 0x0f) | 0x70;
+	fraction = (int) (now % 1000) * 4096 / 1000;
+	uuid->data[6] = (unsigned char) (0x70 | fraction >> 8);
+	uuid->data[7] = (unsigned char) fraction;
 }
 
 /*
