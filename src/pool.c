@@ -172,8 +172,8 @@ wfi_pool_wake_one(WfiCrew *crew)
 
 /*
  * Tell the workers of this database what a transaction has committed.  A
- * worker that will look by itself needs nobody else for one task.  Nothing
- * here may throw.
+ * worker that will look by itself needs nobody else for one task; one that
+ * goes on with a task it has taken already will not.  Nothing here may throw.
  */
 void
 wfi_pool_publish(const WfiPoolNews *news)
@@ -195,7 +195,9 @@ wfi_pool_publish(const WfiPoolNews *news)
 		if (crew->dboid != MyDatabaseId || !mark(crew, &news->queues))
 			continue;
 		crew->ready += news->tasks;
-		if (wfi_this_worker == NULL || wfi_this_worker->crew != i || wfi_this_worker->leave || crew->ready > 1)
+		if (wfi_this_worker == NULL || wfi_this_worker->crew != i ||
+			wfi_this_worker->leave || wfi_worker_has_next() ||
+			crew->ready > 1)
 			poke |= wfi_pool_wake_one(crew);
 	}
 	LWLockRelease(wfi_pool->lock);

@@ -177,6 +177,7 @@ extern bool wfi_worker_cancel_requested(void);
 extern bool wfi_worker_interruptible(void);
 
 /* sql_worker.c */
+extern bool wfi_worker_has_next(void);
 extern void wfi_begin_task_transaction(void);
 extern void wfi_commit_task_transaction(void);
 extern void wfi_abort_task_transaction(MemoryContext context, bool log);

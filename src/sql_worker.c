@@ -194,6 +194,16 @@ typedef struct Taken
 	bool		busy;			/* there may be one later: its run is locked */
 } Taken;
 
+static const Taken *following = NULL;	/* what follows from the task that is
+										 * run: NULL, or without a task */
+
+/* Has this worker taken the next task, in the reply to its task? */
+bool
+wfi_worker_has_next(void)
+{
+	return following != NULL && following->task != NULL;
+}
+
 /* May a cancel interrupt what the activity runs? */
 static bool
 is_interruptible(const WfiFunction *function, const WfiPolledTask *task)
@@ -388,6 +398,7 @@ run_task(const Taken *taken, Taken *next)
 	WfiEager	eager = {identity, next_context, wants_next, take_next, next};
 	bool		done;
 
+	following = next;
 	MemoryContextReset(next_context);
 	pgstat_report_activity(STATE_RUNNING, taken->function->name);
 	if (task->time_limit != 0)
@@ -398,6 +409,7 @@ run_task(const Taken *taken, Taken *next)
 		done = wfi_activity_run(taken->function, task, &eager);
 	else
 		done = run_workflow_task(taken, &eager);
+	following = NULL;
 	disable_timeout(limit_timeout, false);
 	if (!done)
 		next->task = NULL;

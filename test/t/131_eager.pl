@@ -15,6 +15,7 @@ use WfiTest;
 
 my $node = new_node('main', conf => q(
 max_worker_processes = 20
+workflow_interrupt.renotify_interval = '1h'
 workflow_interrupt.worker_idle_timeout = '1h'
 workflow_interrupt.max_workers_per_role = 1
 ));
@@ -54,6 +55,14 @@ BEGIN
 	END LOOP;
 	RETURN result;
 END]);
+code('activity', 'hang', q[BEGIN PERFORM pg_sleep(3600); END]);
+code('activity', 'other hang', q[BEGIN PERFORM pg_sleep(3600); END]);
+code('workflow', 'pair', q[
+BEGIN
+	PERFORM wf_activity('step', '1');
+	PERFORM wf_await_any(ARRAY[wf_activity_start('hang', '1'), wf_activity_start('other hang', '2')]);
+	RETURN NULL;
+END]);
 
 sub flow
 {
@@ -78,6 +87,21 @@ is(sql(q(SELECT string_agg(types, '; ' ORDER BY first) FROM (
 is(sql(q(SELECT string_agg(event_id || '-' || batch_id, ' ' ORDER BY event_id) FROM wf.event WHERE event_id BETWEEN 6 AND 11)),
 	'6-6 7-6 8-6 9-9 10-10 11-10', '... and batches are those of four');
 is(sql('SELECT count(*) FROM wf.task'), '0', '... which leave nothing in queues');
+
+#
+# What follows beside the task that a worker goes on with is somebody else's
+#
+
+$node->append_conf('postgresql.conf', 'workflow_interrupt.max_workers_per_role = 3');
+$node->restart;
+flow('again', 'step', 1);
+is(closed('again'), 'Completed 1', 'a worker that is idle then');
+sql("SELECT wf_start('pair', 'pair')");
+wait_until($node, q(SELECT count(*) = 2 FROM wf.activity WHERE state = 'Started'), 'two activities of one workflow are run at the same time');
+sql(q(SELECT wf_terminate('pair')));
+
+$node->append_conf('postgresql.conf', 'workflow_interrupt.max_workers_per_role = 1');
+$node->restart;
 
 #
 # The commit of an activity fails, and with it the start of what follows
@@ -126,7 +150,6 @@ is(sql(q(SELECT string_agg(workflow_id, ' ' ORDER BY close_time) FROM wf.executi
 $node->append_conf('postgresql.conf', 'workflow_interrupt.max_workers_per_role = 2');
 $node->reload;
 wait_until($node, q(SELECT setting = '2' FROM pg_settings WHERE name = 'workflow_interrupt.max_workers_per_role'));
-code('activity', 'hang', q[BEGIN PERFORM pg_sleep(3600); END]);
 flow('hang1', 'hang', 1);
 wait_until($node, q(SELECT count(*) = 1 FROM wf.activity WHERE state = 'Started'), 'an activity that takes long');
 flow('hang2', 'hang', 1);
