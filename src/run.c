@@ -426,7 +426,7 @@ clear_pending(WfiRun *run)
 		run->pending_timers = 0;
 	}
 	if (run->wakeup_time != WFI_NEVER && !run->is_new)
-		wfi_store_delete_wakeup(run->shard, &run->run_id, run->wakeup_time);
+		(void) wfi_store_delete_wakeup(run->shard, &run->run_id, run->wakeup_time);
 	run->wakeup_time = WFI_NEVER;
 }
 

@@ -427,8 +427,11 @@ wfi_store_close_wakeups(WfiWalk *walk, bool left)
 	end_walk(walk, left, look_up(&wakeup_position, 0));
 }
 
-/* Remove a wake-up, if it is there and nobody else is at it. */
-void
+/*
+ * Remove a wake-up, if it is there and nobody else is at it; true if that was
+ * so.
+ */
+bool
 wfi_store_delete_wakeup(int32 shard, const pg_uuid_t *run_id,
 						TimestampTz due_time)
 {
@@ -440,7 +443,9 @@ wfi_store_delete_wakeup(int32 shard, const pg_uuid_t *run_id,
 	put(&params, Int32GetDatum(shard));
 	if (!wfi_direct_delete(WFI_DIRECT_WAKEUP, params.values, NULL, true,
 						   &deleted))
-		wfi_store_execute(DELETE_WAKEUP, &params, SPI_OK_DELETE);
+		deleted = wfi_store_execute(DELETE_WAKEUP, &params,
+									SPI_OK_DELETE) > 0;
+	return deleted;
 }
 
 /* Notify queues whose oldest task was created before; how many. */

@@ -106,7 +106,8 @@ fire_run(WfiRun *run)
 /*
  * Take the earliest due wake-up that nobody else is at work on, and lock its
  * run; *run is NULL when it is gone.  False when there is none: *next says
- * when to look again, DT_NOBEGIN when runs that are locked were passed over.
+ * when to look again, DT_NOBEGIN when some were passed over because they, or
+ * their runs, are locked.
  */
 static bool
 claim(TimestampTz now, WfiWakeup *wakeup, WfiRun **run, TimestampTz *next)
@@ -120,18 +121,19 @@ claim(TimestampTz now, WfiWakeup *wakeup, WfiRun **run, TimestampTz *next)
 		   wfi_store_next_wakeup(wakeups, wakeup, next))
 	{
 		*run = wfi_store_try_run(wakeup->shard, &wakeup->run_id, &why);
-		found = *run != NULL || why == WFI_MISSING_GONE;
+		found = (*run != NULL || why == WFI_MISSING_GONE) &&
+			wfi_store_delete_wakeup(wakeup->shard, &wakeup->run_id,
+									wakeup->due_time);
 		left |= !found;
 	}
 	wfi_store_close_wakeups(wakeups, left);
 	if (found)
-		wfi_store_delete_wakeup(wakeup->shard, &wakeup->run_id,
-								wakeup->due_time);
-	else if (why == WFI_MISSING_ALL)
+		return true;
+	if (why == WFI_MISSING_ALL)
 		*next = now + DEFER_USECS;
 	else if (left)
 		*next = DT_NOBEGIN;
-	return found;
+	return false;
 }
 
 /* Errors that are about the caller, not about one run. */
@@ -215,7 +217,7 @@ void
 wfi_defer_wakeup(const WfiWakeup *wakeup, TimestampTz until)
 {
 	wfi_store_begin("wf_tick()", true);
-	wfi_store_delete_wakeup(wakeup->shard, &wakeup->run_id, wakeup->due_time);
+	(void) wfi_store_delete_wakeup(wakeup->shard, &wakeup->run_id, wakeup->due_time);
 	wfi_store_insert_wakeup(wakeup->shard, &wakeup->run_id, until);
 	wfi_store_end();
 }

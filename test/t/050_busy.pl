@@ -59,12 +59,26 @@ foreach my $direct ('on', 'off')
 }
 is($node->safe_psql('postgres', $rows), $before, 'rows of the busy ones were not touched');
 
-# They are there as soon as the transaction has ended.
+# They are there as soon as the transaction has ended.  Wake-ups that somebody
+# has locked, but not their runs, keep nobody from the others.
+my $hand = open_session($node);
+$hand->query_safe('BEGIN');
+$hand->query_safe('SELECT FROM wf.wakeup WHERE due_time < now() ORDER BY due_time, run_id LIMIT 10 FOR UPDATE');
 $s->query_safe('ROLLBACK');
 is($node->safe_psql('postgres', q(SELECT count(*) FROM wf_poll_workflow_task('q', 1000))),
 	$runs, 'all tasks are found when the runs are free');
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 10 FROM wf.wakeup WHERE due_time < now()'),
+	'and the wake-ups are dealt with, but those that are locked');
+foreach my $direct ('on', 'off')
+{
+	is($node->safe_psql('postgres', "SET workflow_interrupt.direct_access = $direct; SET statement_timeout = '20s';
+			SELECT wf_tick()"),
+		'0', "direct access $direct: nobody tries them over and over");
+}
+$hand->query_safe('ROLLBACK');
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM wf.wakeup WHERE due_time < now()'),
-	'and the wake-ups are dealt with');
+	'until they are free');
+$hand->quit;
 
 #
 # Workers that only listen
