@@ -58,12 +58,18 @@ typedef struct TableState
 } TableState;
 
 static TableState tables[TABLES];
-static const char *const table_names[TABLES] = {
-	[EXECUTION] = "execution",
-	[EVENT] = "event",
-	[ACTIVITY] = "activity",
-	[TASK] = "task",
-	[WAKEUP] = "wakeup",
+
+/* How many of the first columns we know by their numbers, not by their names */
+static const struct
+{
+	const char *name;
+	int			columns;
+}			table_defs[TABLES] = {
+	[EXECUTION] = {"execution", 0},
+	[EVENT] = {"event", WFI_RUN_COLUMNS + 5},
+	[ACTIVITY] = {"activity", WFI_RUN_COLUMNS + ACTIVITY_COLUMNS},
+	[TASK] = {"task", 11},
+	[WAKEUP] = {"wakeup", 3},
 };
 
 typedef struct KeyColumn
@@ -126,12 +132,21 @@ relation_changed(Datum arg, Oid relid)
 	}
 }
 
-/* Is there nothing about the table that only the executor would honor? */
+/*
+ * Is there nothing about the table that only the executor would honor?  And
+ * are its columns where they were made?  Others may follow.
+ */
 static bool
-is_plain(Relation relation)
+is_plain(Relation relation, int columns)
 {
-	const TupleConstr *constraints = RelationGetDescr(relation)->constr;
+	TupleDesc	desc = RelationGetDescr(relation);
+	const TupleConstr *constraints = desc->constr;
 
+	for (int i = 0; i < columns; i++)
+	{
+		if (i >= desc->natts || TupleDescAttr(desc, i)->attisdropped)
+			return false;
+	}
 	return relation->rd_rel->relkind == RELKIND_RELATION &&
 		relation->rd_tableam == GetHeapamTableAmRoutine() &&
 		!relation->rd_rel->relispartition &&
@@ -159,10 +174,10 @@ look(DirectTable table)
 		registered = true;
 	}
 	state->usable = false;
-	state->oid = get_relname_relid(table_names[table], schema);
+	state->oid = get_relname_relid(table_defs[table].name, schema);
 	state->known = true;
 	relation = table_open(state->oid, AccessShareLock);
-	if (is_plain(relation) && !OidIsValid(get_extension_oid("citus", true)))
+	if (is_plain(relation, table_defs[table].columns) && !OidIsValid(get_extension_oid("citus", true)))
 	{
 		state->usable = true;
 		for (int i = 0; i < WFI_DIRECT_KEYS; i++)

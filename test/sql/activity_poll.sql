@@ -115,6 +115,35 @@ SELECT poll('paused') <> 'nothing';
 SELECT substr(task, 1, 1) FROM (VALUES (wait_apoll('paused')), (wait_apoll('paused'))) x (task) ORDER BY 1;
 SELECT acts('paused'), apoll('paused');
 
+-- Long details are stored once, and go with the activity.
+CREATE FUNCTION pg_temp.long_values() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	n bigint;
+BEGIN
+	EXECUTE (SELECT format('SELECT count(DISTINCT chunk_id) FROM %s', reltoastrelid::regclass)
+		FROM pg_class WHERE oid = 'wf.activity'::regclass) INTO n;
+	RETURN n;
+END $$;
+SELECT pg_temp.long_values() AS before \gset
+SELECT new_act('long'), apoll('long'), beat('1@long', (SELECT to_jsonb(string_agg(md5(i::text), '')) FROM generate_series(1, 1000) i));
+SELECT pg_temp.long_values() - :before;
+SELECT wf_pause_activity('long', '1'), wf_unpause_activity('long', '1'), pg_temp.long_values() - :before;
+SELECT length(heartbeat_details::text) FROM wf.activity WHERE run_id = run_id_of('long');
+SELECT done('1@long'), pg_temp.long_values() - :before;
+
+-- A column that somebody has added is left as it is, and ours are found where they are.
+BEGIN;
+ALTER TABLE wf.activity ADD COLUMN note text DEFAULT 'none';
+SELECT new_act('noted');
+UPDATE wf.activity SET note = 'kept' WHERE run_id = run_id_of('noted');
+SELECT apoll('noted');
+SELECT identity, note FROM wf.activity WHERE run_id = run_id_of('noted');
+ALTER TABLE wf.activity DROP COLUMN identity, ADD COLUMN identity text;
+SELECT new_act('moved'), apoll('moved');
+SELECT identity, note FROM wf.activity WHERE run_id = run_id_of('moved');
+SELECT done('1@noted'), done('1@moved');
+ROLLBACK;
+
 -- Read only.
 BEGIN READ ONLY;
 SELECT wf_poll_activity_task('a');
