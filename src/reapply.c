@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "utils/builtins.h"
 
 #include "reset.h"
@@ -136,36 +137,66 @@ reapply_event(const pg_uuid_t *run_id, WfiEvent *event, WfiReapply verdict,
 		wfi_run_add(arg, event->type, reapplied_attributes(event));
 }
 
-/* Has the new run seen this signal of the request, by its request id? */
-bool
-wfi_reapply_known(const WfiRun *run, const WfiResetSignal *signal)
+/* The key of a set of request ids is a pointer to one. */
+static uint32
+hash_id(const void *key, Size size)
 {
+	return string_hash(*(char *const *) key, SIZE_MAX);
+}
+
+static int
+compare_ids(const void *a, const void *b, Size size)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+/* The request ids of signals that the new run has seen, as a set. */
+HTAB *
+wfi_reapply_seen(const WfiRun *run)
+{
+	HASHCTL		control = {0};
+	HTAB	   *seen;
 	ListCell   *lc;
 
-	if (signal->request_id == NULL)
-		return false;
+	control.keysize = control.entrysize = sizeof(char *);
+	control.hash = hash_id;
+	control.match = compare_ids;
+	control.hcxt = CurrentMemoryContext;
+	seen = hash_create("request ids", 64, &control,
+					   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
 	foreach(lc, run->signal_requests)
-	{
-		if (strcmp(lfirst(lc), signal->request_id) == 0)
-			return true;
-	}
-	return false;
+		(void) hash_search(seen, &lfirst(lc), HASH_ENTER, NULL);
+	return seen;
+}
+
+/* Has the new run seen this signal of the request?  From now on it has. */
+bool
+wfi_reapply_known(HTAB *seen, const WfiResetSignal *signal)
+{
+	bool		known = false;
+
+	if (signal->request_id != NULL)
+		(void) hash_search(seen, &signal->request_id, HASH_ENTER, &known);
+	return known;
 }
 
 /* Bring over what is re-applied, and behind it the signals of the request. */
 void
 wfi_reapply(WfiReset *reset)
 {
+	HTAB	   *seen;
 	ListCell   *lc;
 
 	if (reset->exclude != WFI_EXCLUDE_ALL)
 		wfi_reapply_walk(reset, reapply_event, reset->run);
+	seen = wfi_reapply_seen(reset->run);
 	foreach(lc, reset->signals)
 	{
 		const WfiResetSignal *signal = lfirst(lc);
 
-		if (!wfi_reapply_known(reset->run, signal))
+		if (!wfi_reapply_known(seen, signal))
 			wfi_signal_run(reset->run, signal->signal_name, signal->input,
 						   signal->request_id, reset->identity);
 	}
+	hash_destroy(seen);
 }

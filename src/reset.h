@@ -6,6 +6,8 @@
 #ifndef WFI_RESET_H
 #define WFI_RESET_H
 
+#include "utils/hsearch.h"
+
 #include "workflow_interrupt.h"
 
 /* Kinds of events that are not to be re-applied, as a set of bits */
@@ -63,8 +65,8 @@ typedef void (*WfiReapplyCallback) (const pg_uuid_t *run_id, WfiEvent *event,
 									WfiReapply verdict, void *arg);
 extern void wfi_reapply_walk(const WfiReset *reset,
 							 WfiReapplyCallback callback, void *arg);
-extern bool wfi_reapply_known(const WfiRun *run,
-							  const WfiResetSignal *signal);
+extern HTAB *wfi_reapply_seen(const WfiRun *run);
+extern bool wfi_reapply_known(HTAB *seen, const WfiResetSignal *signal);
 extern void wfi_reapply(WfiReset *reset);
 
 /* reset_points.c */

@@ -152,6 +152,7 @@ show_plan(ResetPlan *plan)
 {
 	const WfiReset *reset = &plan->reset;
 	WfiRun	   *run = reset->run;
+	HTAB	   *seen;
 	ListCell   *lc;
 
 	if (reset->current != NULL && wfi_run_open(reset->current))
@@ -164,10 +165,11 @@ show_plan(ResetPlan *plan)
 						  show_kept, plan);
 	show_pending(plan);
 	wfi_reapply_walk(reset, show_left, plan);
+	seen = wfi_reapply_seen(run);
 	foreach(lc, reset->signals)
 	{
 		const WfiResetSignal *signal = lfirst(lc);
-		bool		known = wfi_reapply_known(run, signal);
+		bool		known = wfi_reapply_known(seen, signal);
 
 		if (!known)
 		{
