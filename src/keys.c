@@ -135,19 +135,7 @@ wfi_hash_secret(const pg_uuid_t *secret, pg_uuid_t *hash)
 char *
 wfi_uuid_text(const pg_uuid_t *uuid)
 {
-	static const char digits[] = "0123456789abcdef";
-	char	   *string = palloc(2 * UUID_LEN + 5);
-	char	   *p = string;
-
-	for (int i = 0; i < UUID_LEN; i++)
-	{
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			*p++ = '-';
-		*p++ = digits[uuid->data[i] >> 4];
-		*p++ = digits[uuid->data[i] & 0x0f];
-	}
-	*p = '\0';
-	return string;
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
 }
 
 bool
