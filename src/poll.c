@@ -101,12 +101,12 @@ claim_task(const WfiTask *task, const WfiPoll *poll, WfiReceiveTask receive,
 
 /*
  * Claim tasks and start them, each in memory of its own, as histories can be
- * large; how many.  Tasks whose runs are locked stay in the queue; *busy says
- * whether there were any.
+ * large; how many.  Tasks whose runs are locked stay in the queue; *left says
+ * when the youngest of them was made, DT_NOBEGIN when there is none.
  */
 int
 wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive, void *arg,
-			   bool *busy)
+			   TimestampTz *left)
 {
 	MemoryContext context = poll->context;
 	int32		started = 0;
@@ -118,7 +118,7 @@ wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive, void *arg,
 		context = AllocSetContextCreate(CurrentMemoryContext, "task",
 										ALLOCSET_DEFAULT_SIZES);
 
-	*busy = false;
+	*left = DT_NOBEGIN;
 	queue = wfi_store_open_queue(poll);
 	while (started < poll->most && stale < MAX_TASKS &&
 		   wfi_store_next_task(queue, &task))
@@ -127,7 +127,7 @@ wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive, void *arg,
 		WfiClaim	claim = claim_task(&task, poll, receive, arg);
 
 		if (claim == WFI_CLAIM_BUSY)
-			*busy = true;
+			*left = Max(*left, task.created_time);
 		else
 			wfi_store_delete_task(&task);
 		started += claim == WFI_CLAIM_STARTED;
@@ -136,7 +136,7 @@ wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive, void *arg,
 		if (poll->context == NULL)
 			MemoryContextReset(context);
 	}
-	*busy = wfi_store_close_queue(queue, *busy);
+	*left = wfi_store_close_queue(queue, *left);
 
 	/* there may be others behind, which this poll was a chance for */
 	if (stale == MAX_TASKS)
@@ -152,7 +152,7 @@ wfi_poll(FunctionCallInfo fcinfo, char kind, WfiReceiveTask receive)
 	"wf_poll_workflow_task()" : "wf_poll_activity_task()";
 	WfiPoll		poll = {0};
 	int			started;
-	bool		busy;
+	TimestampTz left;
 
 	InitMaterializedSRF(fcinfo, 0);
 	PreventCommandIfReadOnly(function);
@@ -165,15 +165,18 @@ wfi_poll(FunctionCallInfo fcinfo, char kind, WfiReceiveTask receive)
 	poll.most = wfi_arg_count(fcinfo, 1, "max_tasks", MAX_TASKS);
 	poll.namespace = wfi_arg_namespace(fcinfo, 2);
 	poll.identity = wfi_arg_identity(fcinfo, 3);
-	started = wfi_poll_tasks(&poll, receive, fcinfo->resultinfo, &busy);
+	started = wfi_poll_tasks(&poll, receive, fcinfo->resultinfo, &left);
 	if (started == 0)
 		wfi_check_namespace(poll.namespace);
 
 	/*
 	 * Nobody may tell of a task whose run was locked: the lock says nothing
-	 * when its holder rolls back, or changes nothing.
+	 * when its holder rolls back, or changes nothing.  An old one is
+	 * announced every renotify_interval, for as long as the lock is held.
 	 */
-	if (busy && started < poll.most)
+	if (started < poll.most &&
+		left > TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+										   -wfi_renotify_interval))
 		wfi_notify_queue_later(channel_of(&poll), poll.task_queue);
 	wfi_store_end();
 }

@@ -223,7 +223,7 @@ fail_tasks(void *arg)
 	WfiPoll		poll = {0};
 	WfiObject	failure;
 	Jsonb	   *failure_json;
-	bool		busy;
+	TimestampTz ignored;
 	ListCell   *lc;
 
 	if (!wfi_lock_extension())
@@ -248,7 +248,7 @@ fail_tasks(void *arg)
 	poll.context = CurrentMemoryContext;
 	state->tasks = NIL;
 	wfi_store_begin("wf_work()", true);
-	state->failed = wfi_poll_tasks(&poll, collect_task, state, &busy);
+	state->failed = wfi_poll_tasks(&poll, collect_task, state, &ignored);
 	foreach(lc, state->tasks)
 	{
 		const WfiPolledTask *task = lfirst(lc);

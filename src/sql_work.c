@@ -127,14 +127,14 @@ work_within(WfiPoll *poll, List *functions)
 {
 	WfiPolledTask *task = NULL;
 	const WfiFunction *function;
-	bool		busy;
+	TimestampTz ignored;
 
 	poll->types = wfi_types_of(functions, poll, NULL);
 	if (poll->types == NULL)
 		return false;
 	poll->context = CurrentMemoryContext;
 	wfi_store_begin("wf_work()", true);
-	(void) wfi_poll_tasks(poll, take_task, &task, &busy);
+	(void) wfi_poll_tasks(poll, take_task, &task, &ignored);
 	wfi_store_end();
 	if (task == NULL)
 		return false;

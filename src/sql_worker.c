@@ -286,6 +286,7 @@ static void
 claim_task(const Queue *queue, const WfiLook *look, Taken *taken)
 {
 	WfiPoll		poll = queue->poll;
+	TimestampTz left;
 
 	taken->task = NULL;
 	taken->poll = &poll;
@@ -296,7 +297,8 @@ claim_task(const Queue *queue, const WfiLook *look, Taken *taken)
 	if (poll.types != NULL && !role_changed)
 	{
 		wfi_store_begin("wf_work()", true);
-		(void) wfi_poll_tasks(&poll, take_task, taken, &taken->busy);
+		(void) wfi_poll_tasks(&poll, take_task, taken, &left);
+		taken->busy = left != DT_NOBEGIN;
 		wfi_store_end();
 	}
 	wfi_commit_task_transaction();

@@ -130,7 +130,7 @@ struct WfiWalk
 	int64		beyond;			/* the first one not looked at then */
 	bool		first_leg;
 	bool		exhausted;
-	bool		passed_over;	/* tasks that others are taking */
+	TimestampTz passed_over;	/* youngest task that others are taking */
 
 	WfiDirectScan *direct;		/* or, when that is NULL: */
 	int			page_size;
@@ -265,6 +265,7 @@ wfi_store_open_queue(const WfiPoll *poll)
 	walk->statement = READ_TASKS;
 	walk->column = 1;
 	walk->poll = poll;
+	walk->passed_over = DT_NOBEGIN;
 	if (poll->types != NULL)
 		deconstruct_array(poll->types, TEXTOID, -1, false, TYPALIGN_INT,
 						  &walk->types, NULL, &walk->n_types);
@@ -307,12 +308,13 @@ wanted(const WfiWalk *walk, const Datum *values)
  * look at the run.
  */
 static bool
-taken(WfiWalk *walk)
+taken(WfiWalk *walk, TimestampTz created_time)
 {
 	WfiDirectFate fate = walk->direct ? wfi_direct_scan_fate(walk->direct) :
 	WFI_ROW_THERE;
 
-	walk->passed_over |= fate == WFI_ROW_LEAVING;
+	if (fate == WFI_ROW_LEAVING)
+		walk->passed_over = Max(walk->passed_over, created_time);
 	return fate != WFI_ROW_THERE;
 }
 
@@ -330,13 +332,15 @@ wfi_store_next_task(WfiWalk *walk, WfiTask *task)
 		values = next_of_walk(walk);
 		if (values == NULL)
 			return false;
-	} while (!wanted(walk, values) || taken(walk));
+	} while (!wanted(walk, values) ||
+			 taken(walk, DatumGetTimestampTz(values[6])));
 	task->queue_id = DatumGetInt64(values[0]);
 	task->task_id = DatumGetInt64(values[1]);
 	task->shard = DatumGetInt32(values[2]);
 	task->run_id = *DatumGetUUIDP(values[3]);
 	task->scheduled_event_id = DatumGetInt64(values[4]);
 	task->attempt = DatumGetInt32(values[5]);
+	task->created_time = DatumGetTimestampTz(values[6]);
 	ItemPointerSetInvalid(&task->position);
 	if (walk->direct)
 		task->position = wfi_direct_scan_position(walk->direct);
@@ -344,14 +348,16 @@ wfi_store_next_task(WfiWalk *walk, WfiTask *task)
 }
 
 /*
- * Stop looking at a queue; were tasks of busy runs left there?  The answer is
- * yes, too, when others are taking some: they may yet fail to.
+ * Stop looking at a queue; when was the youngest task made that was left
+ * there, DT_NOBEGIN for none?  The caller knows of those of busy runs; those
+ * that others are taking count, too: they may yet fail to.
  */
-bool
-wfi_store_close_queue(WfiWalk *walk, bool left)
+TimestampTz
+wfi_store_close_queue(WfiWalk *walk, TimestampTz left)
 {
-	left |= walk->passed_over;
-	end_walk(walk, left, queue_position(DatumGetInt64(walk->params.values[0])));
+	left = Max(left, walk->passed_over);
+	end_walk(walk, left != DT_NOBEGIN,
+			 queue_position(DatumGetInt64(walk->params.values[0])));
 	return left;
 }
 

@@ -500,6 +500,7 @@ typedef struct WfiTask
 	pg_uuid_t	run_id;
 	int64		scheduled_event_id;
 	int32		attempt;
+	TimestampTz created_time;
 	ItemPointerData position;	/* where its row was seen, if known */
 } WfiTask;
 
@@ -543,7 +544,7 @@ typedef struct WfiPolledTask
 typedef void (*WfiReceiveTask) (WfiPolledTask *task, void *arg);
 
 extern int	wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive,
-						   void *arg, bool *busy);
+						   void *arg, TimestampTz *left);
 extern void wfi_poll(FunctionCallInfo fcinfo, char kind,
 					 WfiReceiveTask receive);
 extern void wfi_task_reply(const WfiToken *token, const Jsonb *commands,
@@ -757,7 +758,7 @@ extern void wfi_store_insert_activity_task(const WfiRun *run,
 										   const WfiActivity *activity);
 extern WfiWalk *wfi_store_open_queue(const WfiPoll *poll);
 extern bool wfi_store_next_task(WfiWalk *walk, WfiTask *task);
-extern bool wfi_store_close_queue(WfiWalk *walk, bool left);
+extern TimestampTz wfi_store_close_queue(WfiWalk *walk, TimestampTz left);
 extern void wfi_store_delete_task(const WfiTask *task);
 extern void wfi_store_insert_wakeup(int32 shard, const pg_uuid_t *run_id,
 									TimestampTz due_time);

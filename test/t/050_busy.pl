@@ -87,17 +87,29 @@ $hand->quit;
 # The holder of a run says nothing about a task that was passed over when it
 # changes nothing, nor about activities.  The poll that passed has the queue
 # announced again, as often as it has to.
-my $waiting = listener($node, 'postgres', 'waiting', 'act');
+my $waiting = listener($node, 'postgres', 'waiting', 'act', 'young');
 $waiting->{psql}->query_safe('LISTEN ' . $node->safe_psql('postgres', "SELECT wf_channel('activity', 'act')"));
 $node->safe_psql('postgres', q(SELECT wf_start('waiting', 't', task_queue => 'waiting')));
 wait_for_notice($waiting, 'waiting');
-$s->query_safe(q(BEGIN; SELECT FROM wf.execution WHERE workflow_id = 'waiting' FOR UPDATE));
+$node->safe_psql('postgres', q(SELECT wf_start('young', 't', task_queue => 'young')));
+wait_for_notice($waiting, 'young');
+$s->query_safe(q(BEGIN; SELECT FROM wf.execution WHERE workflow_id IN ('waiting', 'young') FOR UPDATE));
 my $poll = q(SELECT workflow_id FROM wf_poll_workflow_task('waiting'));
 foreach my $time ('once', 'again')
 {
 	is($node->safe_psql('postgres', $poll), '', "a run is locked: $time");
 	wait_for_notice($waiting, 'waiting');
 }
+
+# But not for ever: old tasks are announced once in a renotify_interval anyway.
+my $age = q(UPDATE wf.task SET created_time = created_time + interval '2 hours' * %d WHERE task_queue = 'waiting');
+$node->safe_psql('postgres', sprintf($age, -1));
+is($node->safe_psql('postgres', $poll), '', 'a run is locked for long');
+is($node->safe_psql('postgres', q(SELECT workflow_id FROM wf_poll_workflow_task('young'))), '', 'and another one');
+unlike(join(' ', map { $_->[1] } wait_for_notice($waiting, 'young')),
+	qr/"waiting"/, 'a queue with old tasks is left to the next round');
+
+$node->safe_psql('postgres', sprintf($age, 1));
 is($node->safe_psql('postgres', $poll), '', 'a run is locked to the end');
 $s->query_safe('ROLLBACK');
 wait_for_notice($waiting, 'waiting');
