@@ -151,14 +151,21 @@ check_open(WfiRun *run)
 	wfi_run_touch(run);
 }
 
-/* Lock the run whose started activity a token is for. */
+/* Lock the run that a token is for. */
 static WfiRun *
-lock_by_token(const WfiToken *token, WfiActivity **activity)
+lock_run_of(const WfiToken *token)
 {
 	WfiRun	   *run = wfi_store_lock_run(token->shard, &token->run_id);
 
 	if (run == NULL)
 		error_activity("Its workflow run does not exist.");
+	return run;
+}
+
+/* The started activity, of a locked run, that a token is for. */
+static void
+get_by_token(WfiRun *run, const WfiToken *token, WfiActivity **activity)
+{
 	check_open(run);
 	*activity = wfi_activity_get(run, token->scheduled_event_id);
 	if (*activity == NULL || !wfi_activity_started(*activity) ||
@@ -166,6 +173,15 @@ lock_by_token(const WfiToken *token, WfiActivity **activity)
 		token->started_event_id != 0 ||
 		!wfi_uuid_equal(&(*activity)->token, &token->hash))
 		error_activity("It is finished, or in another attempt.");
+}
+
+/* Lock the run whose started activity a token is for. */
+static WfiRun *
+lock_by_token(const WfiToken *token, WfiActivity **activity)
+{
+	WfiRun	   *run = lock_run_of(token);
+
+	get_by_token(run, token, activity);
 	return run;
 }
 
@@ -377,14 +393,20 @@ completed(WfiRun *run, WfiActivity *activity, Jsonb *result,
 	finish(run);
 }
 
-/* An activity whose token is held by our own code is done. */
+/*
+ * An activity whose token is held by our own code is done.  If it has itself
+ * closed its run, in this transaction, nobody waits for the reply.
+ */
 void
 wfi_activity_reply(const WfiToken *token, const Jsonb *result,
 				   const char *identity, WfiEager *eager)
 {
 	WfiActivity *activity;
-	WfiRun	   *run = lock_by_token(token, &activity);
+	WfiRun	   *run = lock_run_of(token);
 
+	if (!wfi_run_open(run) && wfi_store_has_written_run(run))
+		return;
+	get_by_token(run, token, &activity);
 	run->eager = eager;
 	completed(run, activity, unconstify(Jsonb *, result), identity);
 }

@@ -125,6 +125,9 @@ const StatementDef wfi_statements[STATEMENTS] = {
 	[RUN_EXISTS] = {
 		"SELECT 1" BY_RUN, "iu"
 	},
+	[RUN_WRITER] = {
+		"SELECT xmin" BY_RUN, "iu"
+	},
 	[ANY_RUN] = {
 		/* over all shards; asked about a run that is not there */
 		"SELECT 1 FROM wf.execution LIMIT 1", ""

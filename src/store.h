@@ -34,6 +34,7 @@ typedef enum Statement
 	READ_RUN,
 	READ_MEMO,
 	RUN_EXISTS,
+	RUN_WRITER,
 	ANY_RUN,
 	FIND_RESET,
 	INSERT_RUN,
@@ -296,9 +297,14 @@ extern WfiDirectInsert *wfi_direct_insert_begin(WfiDirectKey key,
 extern void wfi_direct_insert(WfiDirectInsert *insert, const Datum *values);
 extern void wfi_direct_insert_end(WfiDirectInsert *insert);
 
+/* store_busy.c */
+extern void wfi_store_look_afresh(void);
+extern bool wfi_store_known_busy(const pg_uuid_t *run_id);
+extern void wfi_store_remember_busy(const pg_uuid_t *run_id,
+									TransactionId holder);
+
 /* store_run.c */
 extern void wfi_store_forget_runs(void);
-extern void wfi_store_look_afresh(void);
 extern WfiRun *wfi_store_composite_run(Datum row);
 
 /* store_parts.c */

@@ -8,8 +8,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "lib/stringinfo.h"
-#include "storage/procarray.h"
 #include "utils/hsearch.h"
 #include "utils/typcache.h"
 
@@ -362,87 +362,26 @@ wfi_store_lock_run(int32 shard, const pg_uuid_t *run_id)
 	return run;
 }
 
-/*
- * Runs that this session has met locked, and by whom: as long as that
- * transaction goes on there is no use in trying again.  Nothing is remembered
- * for long, so ids of transactions cannot come to mean others.
- */
-typedef struct BusyRun
+static void *
+read_xid(Datum *values, bool *nulls)
 {
-	pg_uuid_t	run_id;			/* must be first */
-	TransactionId holder;
-} BusyRun;
+	TransactionId *xid = palloc(sizeof(TransactionId));
 
-#define MAX_BUSY_RUNS 20000
-#define BUSY_LIFETIME (60 * USECS_PER_SEC)
-
-static HTAB *busy_runs = NULL;
-static TimestampTz busy_since;	/* no entry is older */
-static TransactionId busy_holder = InvalidTransactionId;
-
-static void
-forget_busy(void)
-{
-	if (busy_runs != NULL)
-		hash_destroy(busy_runs);
-	busy_runs = NULL;
+	*xid = DatumGetTransactionId(values[0]);
+	return xid;
 }
 
-/* A new walk along a queue begins: what goes on must be asked again. */
-void
-wfi_store_look_afresh(void)
+/* Is it this transaction that has made the run what it is? */
+bool
+wfi_store_has_written_run(const WfiRun *run)
 {
-	busy_holder = InvalidTransactionId;
-	if (busy_runs != NULL)
-	{
-		TimestampTz now = GetCurrentTimestamp();
+	Params		params;
+	List	   *xids;
 
-		if (now < busy_since || now >= busy_since + BUSY_LIFETIME)
-			forget_busy();
-	}
-}
-
-/* Is the run known to be locked still? */
-static bool
-known_busy(const pg_uuid_t *run_id)
-{
-	BusyRun    *entry;
-
-	if (busy_runs == NULL || hash_get_num_entries(busy_runs) == 0)
-		return false;
-	entry = hash_search(busy_runs, run_id, HASH_FIND, NULL);
-	if (entry == NULL)
-		return false;
-	if (entry->holder != busy_holder &&
-		!TransactionIdIsInProgress(entry->holder))
-	{
-		(void) hash_search(busy_runs, run_id, HASH_REMOVE, NULL);
-		return false;
-	}
-	busy_holder = entry->holder;
-	return true;
-}
-
-static void
-remember_busy(const pg_uuid_t *run_id, TransactionId holder)
-{
-	BusyRun    *entry;
-
-	if (busy_runs != NULL &&
-		hash_get_num_entries(busy_runs) >= MAX_BUSY_RUNS)
-		forget_busy();
-	if (busy_runs == NULL)
-	{
-		HASHCTL		control = {0};
-
-		busy_since = GetCurrentTimestamp();
-		control.keysize = sizeof(pg_uuid_t);
-		control.entrysize = sizeof(BusyRun);
-		busy_runs = hash_create("workflow_interrupt busy runs", 256, &control,
-								HASH_ELEM | HASH_BLOBS);
-	}
-	entry = hash_search(busy_runs, run_id, HASH_ENTER, NULL);
-	entry->holder = holder;
+	put_run(&params, run->shard, &run->run_id);
+	xids = wfi_store_list(RUN_WRITER, &params, read_xid);
+	return xids != NIL &&
+		TransactionIdIsCurrentTransactionId(*(TransactionId *) linitial(xids));
 }
 
 /* Lock a run without waiting; NULL, and why, when that cannot be. */
@@ -453,7 +392,7 @@ wfi_store_try_run(int32 shard, const pg_uuid_t *run_id, WfiMissing *why)
 	Params		none = {0};
 
 	*why = WFI_MISSING_BUSY;
-	if (known_busy(run_id))
+	if (wfi_store_known_busy(run_id))
 		return NULL;
 	for (;;)
 	{
@@ -475,7 +414,7 @@ wfi_store_try_run(int32 shard, const pg_uuid_t *run_id, WfiMissing *why)
 			if (run)
 				set_locked(run);
 			else if (TransactionIdIsValid(holder))
-				remember_busy(run_id, holder);
+				wfi_store_remember_busy(run_id, holder);
 			if (!found)
 				*why = WFI_MISSING_GONE;
 			return run;

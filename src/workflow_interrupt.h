@@ -701,6 +701,7 @@ extern void wfi_store_end(void);
 extern WfiRun *wfi_store_lock_current(int32 shard, const char *namespace,
 									  const char *workflow_id);
 extern WfiRun *wfi_store_lock_run(int32 shard, const pg_uuid_t *run_id);
+extern bool wfi_store_has_written_run(const WfiRun *run);
 extern WfiRun *wfi_store_try_run(int32 shard, const pg_uuid_t *run_id,
 								 WfiMissing *why);
 extern WfiRun *wfi_store_read_current(int32 shard, const char *namespace,

@@ -51,6 +51,13 @@ SELECT workflow_id, event_type, attributes -> 'result' FROM wf.event JOIN wf.exe
 	ORDER BY workflow_id;
 SELECT * FROM effect ORDER BY what;
 
+-- One that ends its own workflow commits with that; nobody waits for its result.
+SELECT make('judge', $$ BEGIN INSERT INTO effect VALUES ('judge'); PERFORM wf_terminate('judge', 'fraud', namespace => 'test_sql_activity'); RETURN '1'; END $$);
+SELECT schedule('judge');
+CALL do_it('judge');
+SELECT h('judge');
+SELECT * FROM effect WHERE what = 'judge';
+
 -- An error: its effects are gone, all that it said is kept, and it is tried again.
 SELECT make('failing', $$
 	BEGIN
