@@ -290,6 +290,7 @@ extern WfiDirectScan *wfi_direct_scan_begin(WfiDirectKey key,
 											const Datum *values, int columns);
 extern const Datum *wfi_direct_scan_next(WfiDirectScan *scan);
 extern ItemPointerData wfi_direct_scan_position(const WfiDirectScan *scan);
+extern bool wfi_direct_scan_held(const WfiDirectScan *scan);
 extern WfiDirectFate wfi_direct_scan_fate(const WfiDirectScan *scan);
 extern void wfi_direct_scan_end(WfiDirectScan *scan);
 extern WfiDirectInsert *wfi_direct_insert_begin(WfiDirectKey key,

@@ -185,18 +185,14 @@ look(DirectTable table)
 			if (index_defs[i].table != table)
 				continue;
 			index_oids[i] = get_relname_relid(index_defs[i].name, schema);
-			if (!OidIsValid(index_oids[i]) ||
-				!get_index_isvalid(index_oids[i]))
-				state->usable = false;
+			state->usable &= OidIsValid(index_oids[i]) &&
+				get_index_isvalid(index_oids[i]);
 		}
 	}
 	table_close(relation, AccessShareLock);
 }
 
-/*
- * Open and lock a table; NULL when it must not be accessed directly.  What
- * was known before the lock may be out of date once we have it.
- */
+/* Open and lock a table; NULL when it must not be accessed directly. */
 static Relation
 open_plain(DirectTable table, LOCKMODE mode)
 {
@@ -210,6 +206,7 @@ open_plain(DirectTable table, LOCKMODE mode)
 	if (!state->usable)
 		return NULL;
 	relation = table_open(state->oid, mode);
+	/* what was known before the lock may be out of date */
 	if (!state->known)
 		look(table);
 	if (state->usable && state->oid == RelationGetRelid(relation))
@@ -666,6 +663,13 @@ ItemPointerData
 wfi_direct_scan_position(const WfiDirectScan *scan)
 {
 	return scan->access.slot->tts_tid;
+}
+
+/* Does somebody else hold the row that was read last? */
+bool
+wfi_direct_scan_held(const WfiDirectScan *scan)
+{
+	return TransactionIdIsValid(holder_of_row(scan->access.slot));
 }
 
 /*

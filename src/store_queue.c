@@ -130,7 +130,7 @@ struct WfiWalk
 	int64		beyond;			/* the first one not looked at then */
 	bool		first_leg;
 	bool		exhausted;
-	TimestampTz passed_over;	/* youngest task that others are taking */
+	TimestampTz passed_over;	/* youngest row that others are taking */
 
 	WfiDirectScan *direct;		/* or, when that is NULL: */
 	int			page_size;
@@ -397,6 +397,7 @@ wfi_store_open_wakeups(TimestampTz now)
 
 	walk->key = WFI_DIRECT_WAKEUP;
 	walk->statement = READ_WAKEUPS;
+	walk->passed_over = DT_NOBEGIN;
 	put(&walk->params, (Datum) 0);
 	put(&walk->params, UUIDPGetDatum(&first_run_id));
 	put(&walk->params, Int32GetDatum(-1));
@@ -406,6 +407,16 @@ wfi_store_open_wakeups(TimestampTz now)
 	return walk;
 }
 
+/* Is somebody else at the wake-up?  Then its run is better left alone. */
+static bool
+held(WfiWalk *walk)
+{
+	if (walk->direct == NULL || !wfi_direct_scan_held(walk->direct))
+		return false;
+	walk->passed_over = walk->seen;
+	return true;
+}
+
 /*
  * The next wake-up that is due; false when all have been looked at, and *next
  * is then the first time that another one is due, WFI_NEVER for none.
@@ -413,24 +424,33 @@ wfi_store_open_wakeups(TimestampTz now)
 bool
 wfi_store_next_wakeup(WfiWalk *walk, WfiWakeup *wakeup, TimestampTz *next)
 {
-	const Datum *values = next_of_walk(walk);
+	const Datum *values;
 
-	if (values == NULL)
+	do
 	{
-		*next = walk->beyond;
-		return false;
-	}
+		values = next_of_walk(walk);
+		if (values == NULL)
+		{
+			*next = walk->beyond;
+			return false;
+		}
+	} while (held(walk));
 	wakeup->due_time = DatumGetTimestampTz(values[0]);
 	wakeup->run_id = *DatumGetUUIDP(values[1]);
 	wakeup->shard = DatumGetInt32(values[2]);
 	return true;
 }
 
-/* Stop looking at wake-ups; were some of busy runs left there? */
-void
+/*
+ * Stop looking at wake-ups; were some left there?  The caller knows of those
+ * of busy runs.
+ */
+bool
 wfi_store_close_wakeups(WfiWalk *walk, bool left)
 {
+	left |= walk->passed_over != DT_NOBEGIN;
 	end_walk(walk, left, look_up(&wakeup_position, 0));
+	return left;
 }
 
 /*

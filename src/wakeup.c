@@ -126,7 +126,7 @@ claim(TimestampTz now, WfiWakeup *wakeup, WfiRun **run, TimestampTz *next)
 									wakeup->due_time);
 		left |= !found;
 	}
-	wfi_store_close_wakeups(wakeups, left);
+	left = wfi_store_close_wakeups(wakeups, left);
 	if (found)
 		return true;
 	if (why == WFI_MISSING_ALL)

@@ -766,7 +766,7 @@ extern void wfi_store_insert_wakeup(int32 shard, const pg_uuid_t *run_id,
 extern WfiWalk *wfi_store_open_wakeups(TimestampTz now);
 extern bool wfi_store_next_wakeup(WfiWalk *walk, WfiWakeup *wakeup,
 								  TimestampTz *next);
-extern void wfi_store_close_wakeups(WfiWalk *walk, bool left);
+extern bool wfi_store_close_wakeups(WfiWalk *walk, bool left);
 extern bool wfi_store_delete_wakeup(int32 shard, const pg_uuid_t *run_id,
 									TimestampTz due_time);
 extern int	wfi_store_renotify(TimestampTz created_before);

@@ -65,10 +65,22 @@ my $hand = open_session($node);
 $hand->query_safe('BEGIN');
 $hand->query_safe('SELECT FROM wf.wakeup WHERE due_time < now() ORDER BY due_time, run_id LIMIT 10 FOR UPDATE');
 $s->query_safe('ROLLBACK');
-is($node->safe_psql('postgres', q(SELECT count(*) FROM wf_poll_workflow_task('q', 1000))),
-	$runs, 'all tasks are found when the runs are free');
+my $found = 0;
+for (my $i = 0; $i < 1000 && $found < $runs; $i++)
+{
+	# the driver may just be at work on some of them
+	$found += $node->safe_psql('postgres', q(SELECT count(*) FROM wf_poll_workflow_task('q', 1000)));
+}
+is($found, $runs, 'all tasks are found when the runs are free');
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 10 FROM wf.wakeup WHERE due_time < now()'),
 	'and the wake-ups are dealt with, but those that are locked');
+$s->query_safe('BEGIN');
+$s->query_safe('SELECT wf_tick()');
+is($node->safe_psql('postgres', q(
+	WITH l AS (SELECT FROM wf.execution WHERE run_id IN (SELECT run_id FROM wf.wakeup WHERE due_time < now())
+		FOR UPDATE SKIP LOCKED)
+	SELECT count(*) FROM l)), '10', 'their runs stay free');
+$s->query_safe('ROLLBACK');
 foreach my $direct ('on', 'off')
 {
 	is($node->safe_psql('postgres', "SET workflow_interrupt.direct_access = $direct; SET statement_timeout = '20s';
