@@ -47,8 +47,9 @@
 #define MOST_WAIT_MS	100
 #define MOST_USECS		USECS_PER_SEC
 
-/* An idle keeper ends, as others may need its place */
+/* An idle keeper ends, and earlier when others need its place: it looks often */
 #define MOST_IDLE_MS	5000
+#define LOOK_MS			500
 
 /* Pause after a keeper could not be started */
 #define PAUSE_MS		1000
@@ -181,11 +182,11 @@ keeper_ready(void)
 {
 	pid_t		pid;
 
-	if (asking)
+	if (segment != NULL && (asking || !wfi_pool_has_room()))
 		forget_keeper();
 	if (segment == NULL)
 	{
-		if (GetCurrentTimestamp() >= retry_time)
+		if (GetCurrentTimestamp() >= retry_time && wfi_pool_has_room())
 			start_keeper();
 		return false;
 	}
@@ -392,6 +393,22 @@ find_function(void)
 	return function->function == request->function ? function : NULL;
 }
 
+/* Wait for a request that is not about code that is kept. */
+static void
+await_request(void)
+{
+	int			idle = 0;
+
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	while (!next_request(LOOK_MS))
+	{
+		idle += LOOK_MS;
+		if (idle >= MOST_IDLE_MS || !wfi_pool_has_room())
+			proc_exit(0);
+	}
+}
+
 /* Run the code for a request, and for as many as it can be kept for. */
 static void
 serve(MemoryContext context)
@@ -451,12 +468,7 @@ wfi_keeper_main(Datum main_arg)
 		MemoryContextReset(context);
 		MemoryContextSwitchTo(context);
 		if (!pending)
-		{
-			pgstat_report_stat(true);
-			pgstat_report_activity(STATE_IDLE, NULL);
-			if (!next_request(MOST_IDLE_MS))
-				proc_exit(0);
-		}
+			await_request();
 		serve(context);
 	}
 }

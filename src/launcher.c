@@ -250,6 +250,7 @@ register_driver(int i, Oid dboid)
 static void
 back_off(void)
 {
+	wfi_pool_no_process();
 	if (backoff == 0)
 		ereport(LOG,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),

@@ -36,6 +36,9 @@
 /* ... or, when somebody is making room for it, after */
 #define ROOM_PAUSE_MS	50
 
+/* When there was no process for somebody, keepers stay away for so long */
+#define SCARCE_MS		60000
+
 WfiPool    *wfi_pool = NULL;
 WfiWorker  *wfi_this_worker = NULL;
 
@@ -553,6 +556,37 @@ wfi_pool_withdraw(const WfiWorkerStart *start)
 	if (worker != NULL)
 		wfi_pool_free_worker(worker);
 	LWLockRelease(wfi_pool->lock);
+}
+
+/*
+ * The server had no process for a worker or a driver: workers do without their
+ * keepers for a while.
+ */
+void
+wfi_pool_no_process(void)
+{
+	if (wfi_pool == NULL)
+		return;
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	wfi_pool->room_time =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SCARCE_MS);
+	LWLockRelease(wfi_pool->lock);
+}
+
+/* May a worker have a keeper? */
+bool
+wfi_pool_has_room(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz room_time;
+
+	LWLockAcquire(wfi_pool->lock, LW_SHARED);
+	room_time = wfi_pool->room_time;
+	LWLockRelease(wfi_pool->lock);
+
+	/* mind that the clock may have been set back */
+	return now >= room_time ||
+		now < TimestampTzPlusMilliseconds(room_time, -SCARCE_MS);
 }
 
 /*

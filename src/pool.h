@@ -115,6 +115,7 @@ typedef struct WfiPool
 	volatile int ncrews;
 	volatile uint32 registrations;	/* counts their changes */
 	int			next_crew;		/* whose turn it is to get a worker */
+	TimestampTz room_time;		/* until then, processes are scarce */
 	WfiCrew		crews[WFI_MAX_CREWS];
 	WfiWorker	workers[WFI_POOL_SIZE];
 } WfiPool;
@@ -150,6 +151,8 @@ extern void wfi_pool_forget_crews(Oid dboid, List *but_roles);
 extern void wfi_pool_driver_attach(void);
 extern bool wfi_pool_take_wish(WfiWorkerStart *start, TimestampTz *next);
 extern void wfi_pool_withdraw(const WfiWorkerStart *start);
+extern void wfi_pool_no_process(void);
+extern bool wfi_pool_has_room(void);
 extern void wfi_pool_start_failed(const WfiWorkerStart *start, bool no_process);
 extern bool wfi_pool_not_attached(const WfiWorkerStart *start);
 extern bool wfi_pool_take_marks(Oid role, WfiQueueSet *queues);

@@ -355,6 +355,7 @@ start_workers(void)
 						 errdetail("Workflows and activities in SQL have fewer workers than workflow_interrupt.max_workers allows."),
 						 errhint("You might need to increase max_worker_processes.")));
 			full_reported = true;
+			wfi_pool_no_process();
 			wfi_pool_start_failed(&start, true);
 		}
 	}

@@ -239,4 +239,29 @@ sql(q(SELECT wf_terminate('last', missing_ok => true)));
 wait_until($node, "SELECT count(*) = 0 $keeper", 'a keeper ends with its worker');
 is(sql('SELECT count(*) FROM wf_check()'), '0', 'everything is sound');
 
+#
+# They do not take the place of a worker: here is none but for the launchers,
+# the driver, one worker and its keeper
+#
+
+$node->append_conf('postgresql.conf', 'max_worker_processes = 5');
+$node->restart;
+sql(q[
+	CREATE ROLE other LOGIN;
+	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO other;
+]);
+code('workflow', 'endless', q[BEGIN LOOP PERFORM wf_activity('nap', '1'); END LOOP; END]);
+sql(q[
+	CREATE FUNCTION test."other"(input jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT input';
+	GRANT EXECUTE ON FUNCTION test."other" TO PUBLIC;
+	SET ROLE other;
+	SELECT wf_register_workflow('other', 'test."other"(jsonb)', 'other');
+]);
+sql(q(SELECT wf_start('endless', 'endless')));
+wait_until($node, "SELECT count(*) = 1 $keeper");
+sql(q(SELECT wf_start('other', 'other', '1', task_queue => 'other')));
+is(closed('other'), 'Completed 1', 'a keeper makes room for the worker of another role');
+is(sql(q(SELECT status FROM wf.execution WHERE workflow_id = 'endless')), 'Running', '... while its own worker goes on');
+sql(q(SELECT wf_terminate('endless')));
+
 done_testing();
