@@ -122,24 +122,28 @@ attach_queues(int from, int to)
  * The worker's side
  */
 
+/*
+ * before_shmem_exit callback of a worker that has had a keeper.  That ends as
+ * soon as it finds nobody at the other side of a queue, but one that has not
+ * answered may be busy with the code for long.
+ */
+static void
+end_keeper(int code, Datum arg)
+{
+	if (asking && handle != NULL)
+		TerminateBackgroundWorker(handle);
+}
+
 /* Do without the keeper there is. */
 static void
 forget_keeper(void)
 {
-	if (handle != NULL)
-		TerminateBackgroundWorker(handle);
-	if (segment != NULL)
-		dsm_detach(segment);
+	end_keeper(0, (Datum) 0);
+	shm_mq_detach(incoming);
+	shm_mq_detach(outgoing);
+	dsm_detach(segment);
 	segment = NULL;
 	asking = false;
-}
-
-/* before_shmem_exit callback of a worker that has had a keeper */
-static void
-end_keeper(int code, Datum arg)
-{
-	if (handle != NULL && segment != NULL)
-		TerminateBackgroundWorker(handle);
 }
 
 static void
