@@ -224,7 +224,9 @@ send_request(const WfiFunction *function, const WfiPolledTask *polled)
 
 /*
  * Have this worker's keeper find out what to reply to a workflow task: the
- * commands, and whether they close the run.  False when a replay has to.
+ * commands, and whether they close the run.  False when a replay has to.  The
+ * task must have been started in a transaction that has committed, and this
+ * one must hold no lock that the code could wait for.
  */
 bool
 wfi_keeper_ask(const WfiFunction *function, const WfiPolledTask *polled,
@@ -234,7 +236,7 @@ wfi_keeper_ask(const WfiFunction *function, const WfiPolledTask *polled,
 	void	   *data;
 	char		kind;
 
-	if (!wfi_in_worker() || polled->token.attempt > 1 ||
+	if (polled->token.attempt > 1 ||
 		polled->token.started_event_id < MIN_EVENTS ||
 		wfi_workflow_cache_size == 0 || !OidIsValid(function->function) ||
 		!keeper_ready())

@@ -426,7 +426,7 @@ run_and_reply_in(WfiReplay *replay, const WfiFunction *function,
 
 	/* what another replay would bring again need not wait for the disk */
 	if (accepted && closing == NULL && replay->locals == NIL &&
-		wfi_in_worker())
+		replay->eager != NULL)
 		wfi_commit_asynchronously();
 	return accepted && closing != NULL;
 }
@@ -485,7 +485,7 @@ wfi_workflow_code_run(const WfiFunction *function, const WfiPolledTask *task,
 	old = MemoryContextSwitchTo(context);
 	replay = make_replay(task);
 	replay->eager = eager;
-	if (wfi_keeper_ask(function, task, &commands, &closed))
+	if (eager != NULL && wfi_keeper_ask(function, task, &commands, &closed))
 	{
 		if (reply(replay, commands, true) && !closed)
 			wfi_commit_asynchronously();
