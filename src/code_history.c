@@ -244,17 +244,10 @@ take_attributes(WfiCodeHistory *history, WfiSeen *seen, const WfiEvent *event)
 	}
 }
 
-/* What reading events needs to know */
-typedef struct Reading
-{
-	WfiCodeHistory *history;
-} Reading;
-
 static void
 add_event(WfiEvent *event, void *arg)
 {
-	Reading    *reading = arg;
-	WfiCodeHistory *history = reading->history;
+	WfiCodeHistory *history = arg;
 	WfiSeen    *seen;
 
 	if (event->event_id != history->n_events + 1)
@@ -267,6 +260,18 @@ add_event(WfiEvent *event, void *arg)
 	seen->type = event->type;
 	wfi_event_read(event);
 	take_attributes(history, seen, event);
+}
+
+/* Read what is new, up to a workflow task's start. */
+static void
+read_on(WfiCodeHistory *history, const WfiPolledTask *task)
+{
+	history->reading = true;
+	wfi_store_scan_events(task->token.shard, &task->token.run_id,
+						  history->n_events + 1,
+						  task->token.started_event_id - 1, add_event,
+						  history);
+	history->reading = false;
 }
 
 /* Forget a history. */
@@ -397,7 +402,6 @@ WfiCodeHistory *
 wfi_history_open(const WfiPolledTask *task)
 {
 	WfiCodeHistory *history;
-	Reading		reading;
 	bool		found;
 
 	if (cache == NULL)
@@ -420,12 +424,8 @@ wfi_history_open(const WfiPolledTask *task)
 	history->level = GetCurrentTransactionNestLevel();
 	history->in_use = true;
 
-	reading.history = history;
 	wfi_store_begin("workflow code", true);
-	wfi_store_scan_events(task->token.shard, &task->token.run_id,
-						  history->n_events + 1,
-						  task->token.started_event_id - 1, add_event,
-						  &reading);
+	read_on(history, task);
 	wfi_store_end();
 	if (history->n_seeds == 0)
 		elog(ERROR, "history of run \"%s\" is gone",
@@ -439,18 +439,15 @@ wfi_history_open(const WfiPolledTask *task)
 /*
  * Read on, up to the start of a later workflow task, for code that is kept: it
  * runs in a transaction that it cannot write in, and with an older snapshot.
+ * What is read has been committed, so it stays when subtransactions of the
+ * code abort.
  */
 void
 wfi_history_extend(WfiCodeHistory *history, const WfiPolledTask *task)
 {
-	Reading		reading = {history};
-
 	PushActiveSnapshot(GetTransactionSnapshot());
 	wfi_store_begin("workflow code", false);
-	wfi_store_scan_events(task->token.shard, &task->token.run_id,
-						  history->n_events + 1,
-						  task->token.started_event_id - 1, add_event,
-						  &reading);
+	read_on(history, task);
 	wfi_store_end();
 	PopActiveSnapshot();
 }
@@ -460,7 +457,7 @@ void
 wfi_history_close(WfiCodeHistory *history, bool run_closed)
 {
 	history->in_use = false;
-	if (run_closed)
+	if (run_closed || history->reading)
 		forget(history);
 	while (cache_size > (Size) wfi_workflow_cache_size * 1024 &&
 		   !dlist_is_empty(&by_use))

@@ -19,6 +19,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -361,6 +363,8 @@ wfi_keeper_wait(WfiReplay *replay)
 
 	if (!keeping)
 		return false;
+	/* the code must not go on when it handles an error of what follows */
+	replay->blocked = true;
 	commands = wfi_reply_commands(replay, NULL);
 	answer(ANSWER_WAITS, commands);
 	pfree(commands);
@@ -369,9 +373,7 @@ wfi_keeper_wait(WfiReplay *replay)
 		!next_request(MOST_WAIT_MS))
 		return false;
 
-	/* should this fail, the code must not go on, and is run from its top */
 	pending = true;
-	replay->blocked = true;
 	if (!go_on(replay))
 		return false;
 	replay->blocked = false;
@@ -458,6 +460,7 @@ wfi_keeper_main(Datum main_arg)
 	memcpy(&start, MyBgworkerEntry->bgw_extra, sizeof(start));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
+	pqsignal(SIGINT, SIG_IGN);	/* nobody cancels workflow code like that */
 	BackgroundWorkerUnblockSignals();
 	wfi_connect_registrant(start.dboid, start.role, KEEPER_NAME);
 	segment = dsm_attach(start.segment);

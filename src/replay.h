@@ -66,6 +66,7 @@ typedef struct WfiCodeHistory
 	int			level;			/* of the (sub)transaction that read from it;
 								 * 0 when all of it is known to be committed */
 	bool		in_use;
+	bool		reading;		/* events; or an error has ended that */
 
 	WfiSeen    *events;			/* event n is at n - 1 */
 	int64		n_events;
