@@ -32,7 +32,9 @@
 #include "storage/proc.h"
 #include "storage/shm_mq.h"
 #include "tcop/tcopprot.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "background.h"
@@ -95,6 +97,8 @@ static bool asking = false;		/* also when an error ended that */
 static bool keeping = false;
 static Request *request = NULL;
 static WfiPolledTask task;		/* that it is about */
+static Oid	kept_function;		/* whose code is run */
+static bool code_changed;		/* perhaps, since it began */
 static bool answered;
 static bool pending = false;	/* it is for another run of the code */
 
@@ -339,8 +343,10 @@ go_on(WfiReplay *replay)
 	WfiCodeHistory *history = replay->history;
 	int64		started_event_id = replay->current.started_event_id;
 
+	AcceptInvalidationMessages();
 	if (!wfi_uuid_equal(&request->run_id, &history->run_id) ||
-		request->started_event_id <= started_event_id)
+		request->started_event_id <= started_event_id ||
+		request->function != kept_function || code_changed)
 		return false;
 	set_task();
 	wfi_history_extend(history, &task);
@@ -430,10 +436,12 @@ serve(MemoryContext context)
 		const WfiFunction *function;
 
 		wfi_begin_task_transaction();
+		code_changed = false;
 		set_task();
 		function = find_function();
 		if (function != NULL)
 		{
+			kept_function = function->function;
 			pgstat_report_activity(STATE_RUNNING, function->name);
 			commands = wfi_workflow_code_answer(function, &task);
 		}
@@ -448,6 +456,13 @@ serve(MemoryContext context)
 	if (!answered)
 		answer(commands ? ANSWER_CLOSES : ANSWER_DECLINES, commands);
 	wfi_reset_session();
+}
+
+/* Invalidation callback: some function has changed. */
+static void
+note_code_change(Datum arg, int cacheid, uint32 hashvalue)
+{
+	code_changed = true;
 }
 
 /* Main function of a keeper; what it is to be is in bgw_extra. */
@@ -467,6 +482,7 @@ wfi_keeper_main(Datum main_arg)
 	if (segment == NULL)
 		proc_exit(0);			/* its worker is gone already */
 	attach_queues(0, 1);
+	CacheRegisterSyscacheCallback(PROCOID, note_code_change, (Datum) 0);
 	keeping = true;
 	request = MemoryContextAlloc(TopMemoryContext, sizeof(Request));
 	context = AllocSetContextCreate(TopMemoryContext, "kept code",

@@ -215,6 +215,63 @@ sql(q(SELECT wf_start('reader', 'reader')));
 is(closed('reader'), 'Completed 7', 'an activity can alter a table that the code has read');
 
 #
+# What a keeper does not see yet, or not any more
+#
+
+code('workflow', 'target', q[
+BEGIN
+	FOR i IN 1..60 LOOP
+		PERFORM wf_activity('step', '1');
+	END LOOP;
+	RETURN wf_signal_receive('news');
+END]);
+code('activity', 'work', q[
+BEGIN
+	PERFORM wf_signal('target', 'news', '"fresh"'), wf_work('default');
+	RETURN NULL;
+END]);
+code('workflow', 'worker', q[
+BEGIN
+	FOR i IN 1..60 LOOP
+		PERFORM wf_activity('nap', '1');
+	END LOOP;
+	PERFORM wf_activity('work', NULL);
+	RETURN NULL;
+END]);
+sql(q(SELECT wf_start('target', 'target')));
+until_event('target', 363);
+sql(q(SELECT wf_start('worker', 'worker')));
+is(closed('worker'), 'Completed', 'an activity can call wf_work()');
+is(closed('target'), 'Completed fresh', '... for code that is to learn of what has not been committed');
+
+code('workflow', 'changing', q[BEGIN FOR i IN 1..200 LOOP PERFORM wf_activity('nap', '"old"'); END LOOP; RETURN NULL; END]);
+sql(q(SELECT wf_start('changing', 'changing')));
+until_event('changing', 500);
+sql(q(CREATE OR REPLACE FUNCTION test.changing(input jsonb) RETURNS jsonb LANGUAGE plpgsql
+	AS $$ BEGIN FOR i IN 1..200 LOOP PERFORM wf_activity('nap', '"new"'); END LOOP; RETURN NULL; END $$));
+my $changed = sql(q(SELECT next_event_id FROM wf.execution WHERE workflow_id = 'changing'));
+is(closed('changing'), 'Completed', 'code that is replaced while it is kept');
+is(sql(qq(SELECT count(*) FROM wf_history('changing') WHERE event_type = 'ActivityTaskScheduled' AND attributes ->> 'input' = 'old'
+	AND event_id > $changed + 6)), '0', '... is that of the next workflow task');
+
+code('workflow', 'touchy', q[
+BEGIN
+	FOR i IN 1..200 LOOP
+		BEGIN
+			PERFORM wf_activity('nap', '1');
+		EXCEPTION WHEN query_canceled THEN
+			NULL;
+		END;
+	END LOOP;
+	RETURN NULL;
+END]);
+sql(q(SELECT wf_start('touchy', 'touchy')));
+until_event('touchy', 400);
+sql("SELECT pg_cancel_backend(pid) $keeper") foreach 1 .. 20;
+is(closed('touchy'), 'Completed', 'code that handles errors nobody is to handle');
+is(sql(q(SELECT count(*) FROM wf_history('touchy'))), '1205', '... asks for no more than else');
+
+#
 # Keepers go
 #
 
