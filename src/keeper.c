@@ -58,6 +58,9 @@
 /* Pause after a keeper could not be started */
 #define PAUSE_MS		1000
 
+/* One that declines is not asked about so many tasks, doubled each time */
+#define MOST_SKIPS	32
+
 #define QUEUE_SIZE		((Size) 65536)
 
 typedef struct KeeperStart
@@ -92,6 +95,8 @@ static shm_mq_handle *outgoing;
 static BackgroundWorkerHandle *handle = NULL;
 static TimestampTz retry_time = 0;
 static bool asking = false;		/* also when an error ended that */
+static int	to_skip = 0;		/* so many tasks it is not asked about */
+static int	skips = 0;			/* ... at first, after its last answer */
 
 /* In the keeper */
 static bool keeping = false;
@@ -244,8 +249,14 @@ wfi_keeper_ask(const WfiFunction *function, const WfiPolledTask *polled,
 
 	if (polled->token.attempt > 1 ||
 		polled->token.started_event_id < MIN_EVENTS ||
-		wfi_workflow_cache_size == 0 || !OidIsValid(function->function) ||
-		!keeper_ready())
+		wfi_workflow_cache_size == 0 || !OidIsValid(function->function))
+		return false;
+	if (to_skip > 0)
+	{
+		to_skip--;
+		return false;
+	}
+	if (!keeper_ready())
 		return false;
 	asking = true;
 	if (!send_request(function, polled) ||
@@ -257,6 +268,9 @@ wfi_keeper_ask(const WfiFunction *function, const WfiPolledTask *polled,
 	}
 	asking = false;
 	kind = *(char *) data;
+	skips = kind == ANSWER_DECLINES ?
+		Min(Max(2 * skips, 1), MOST_SKIPS) : 0;
+	to_skip = skips;
 	if (kind == ANSWER_DECLINES)
 		return false;
 	*commands = palloc(size - 1);

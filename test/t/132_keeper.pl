@@ -149,6 +149,21 @@ my $tops = () = slurp_file($node->logfile) =~ /LOG:  from the top/g;
 cmp_ok($tops, '>=', 40, '... runs from its top while it is short');
 cmp_ok($tops, '<=', 400, '... and hardly ever then');
 
+# What keepers can do nothing for, they are seldom asked about
+code('workflow', 'local', q[
+BEGIN
+	RAISE LOG 'at the top';
+	FOR i IN 1..300 LOOP
+		PERFORM wf_activity(CASE WHEN i <= 60 THEN 'nap' ELSE 'step' END, '1');
+		PERFORM wf_local_activity('step', '1');
+	END LOOP;
+	RETURN NULL;
+END]);
+sql(q(SELECT wf_start('local', 'local')));
+is(closed('local'), 'Completed', 'a workflow with a local activity for each task');
+$tops = () = slurp_file($node->logfile) =~ /LOG:  at the top/g;
+cmp_ok($tops, '<=', 650, '... is run from its top twice for each, as ever');
+
 code('workflow', 'calls', q[
 BEGIN
 	PERFORM nextval('test.calls');
