@@ -287,6 +287,38 @@ is(closed('touchy'), 'Completed', 'code that handles errors nobody is to handle'
 is(sql(q(SELECT count(*) FROM wf_history('touchy'))), '1205', '... asks for no more than else');
 
 #
+# What code has on its stack across its waits: blocks, a cursor, settings, a
+# role; and answers larger than the queue
+#
+
+code('workflow', 'stack', q[
+DECLARE
+	row record;
+	n int := 0;
+BEGIN
+	SET LOCAL work_mem = '77kB';
+	SET LOCAL ROLE visitor;
+	FOR row IN SELECT i FROM generate_series(1, 120) AS i LOOP
+		BEGIN
+			PERFORM set_config('test.n', row.i::text, true), wf_activity(CASE WHEN row.i <= 60 THEN 'nap' ELSE 'step' END, '1');
+			IF row.i % 7 = 0 THEN
+				RAISE EXCEPTION 'undone';
+			END IF;
+		EXCEPTION WHEN OTHERS THEN
+			n := n + jsonb_array_length(wf_activity('step', jsonb_build_array(row.i, repeat('x', 1000 * row.i))));
+			CONTINUE;
+		END;
+		n := n + (current_user = 'visitor' AND current_setting('work_mem') = '77kB' AND current_setting('test.n') = row.i::text)::int;
+	END LOOP;
+	RETURN jsonb_build_array(n, length(repeat('y', 500000)));
+END]);
+sql(q(CREATE ROLE visitor; GRANT visitor TO coder; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO visitor));
+sql(q(SELECT wf_start('stack', 'stack')));
+is(closed('stack'), 'Completed [137, 500000]', 'code finds all as it was before its wait');
+is(sql(q(SELECT count(*) FROM wf.event WHERE event_type = 'WorkflowTaskFailed' AND attributes ->> 'cause' <> 'ResetWorkflow')), '0',
+	'no workflow task has failed');
+
+#
 # Keepers go
 #
 
