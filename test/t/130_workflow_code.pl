@@ -32,19 +32,6 @@ sub code
 sub activity { return code('activity', @_) }
 sub workflow { return code('workflow', @_) }
 
-# Wait until a workflow is closed; its status and result, or failure.
-sub closed
-{
-	my ($id) = @_;
-
-	$node->poll_query_until('postgres', "SELECT status <> 'Running' FROM wf.execution WHERE workflow_id = '$id' AND is_current")
-	  or return 'still running';
-	return sql(
-		"SELECT concat_ws(' ', e.status, v.attributes ->> 'result', v.attributes #>> '{failure,message}')
-		FROM wf.execution e JOIN wf.event v ON v.shard = e.shard AND v.run_id = e.run_id AND v.event_id = e.next_event_id - 1
-		WHERE workflow_id = '$id'");
-}
-
 # The events of a workflow, but those of its workflow tasks.
 sub events
 {
@@ -106,7 +93,7 @@ BEGIN
 END]);
 my $before = time;
 sql(q(SELECT wf_start('greeting', 'GreetingWorkflow', '{"arg1": "Hello, ", "arg2": "World"}')));
-is(closed('greeting'), 'Completed Hello, World', 'a workflow cancels its activity after three seconds');
+is(closed($node, 'greeting'), 'Completed Hello, World', 'a workflow cancels its activity after three seconds');
 cmp_ok(time - $before, '>=', 3, '... and not before');
 is( events('greeting'), 'WorkflowExecutionStarted ActivityTaskScheduled TimerStarted TimerFired ActivityTaskCancelRequested '
 	  . 'ActivityTaskStarted ActivityTaskCanceled ActivityTaskScheduled ActivityTaskStarted ActivityTaskCompleted WorkflowExecutionCompleted',
@@ -143,7 +130,7 @@ workflow('YourWorkflow', sprintf($your_workflow, 'RAISE;'));
 sql(q(SELECT wf_start('your', 'YourWorkflow')));
 ok(wait_heartbeat('your'), 'the activity heartbeats');
 is(sql(q(SELECT wf_cancel('your', 'not needed any more'))), 't', 'the workflow is canceled');
-is(closed('your'), 'Canceled', '... and that error returned: it shows as canceled');
+is(closed($node, 'your'), 'Canceled', '... and that error returned: it shows as canceled');
 is( events('your'), 'WorkflowExecutionStarted ActivityTaskScheduled WorkflowExecutionCancelRequested ActivityTaskCancelRequested '
 	  . 'ActivityTaskStarted ActivityTaskCompleted ActivityTaskScheduled ActivityTaskStarted ActivityTaskCompleted WorkflowExecutionCanceled',
 	'... one activity handled it, one was skipped, one cleaned up');
@@ -154,7 +141,7 @@ workflow('YourWorkflow', sprintf($your_workflow, 'RETURN \'"cleaned up"\';'));
 sql(q(SELECT wf_start('swallows', 'YourWorkflow')));
 wait_heartbeat('swallows');
 sql(q(SELECT wf_cancel('swallows')));
-is(closed('swallows'), 'Completed cleaned up', 'without the error it shows as completed');
+is(closed($node, 'swallows'), 'Completed cleaned up', 'without the error it shows as completed');
 
 #
 # What the workflow does about a running activity
@@ -181,7 +168,7 @@ foreach my $type (qw(TryCancel WaitCancellationCompleted Abandon))
 	sql(qq(SELECT wf_start('$type', 'waits', '"$type"')));
 	wait_heartbeat($type);
 	sql(qq(SELECT wf_cancel('$type')));
-	is(closed($type), 'Canceled', "$type");
+	is(closed($node, $type), 'Canceled', "$type");
 }
 is(events('WaitCancellationCompleted') =~ s/.*CancelRequested //r,
 	'ActivityTaskStarted ActivityTaskCanceled ActivityTaskScheduled ActivityTaskStarted ActivityTaskCompleted WorkflowExecutionCanceled',
@@ -200,7 +187,7 @@ ok( wait_until($node, q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_
 sql(q(SELECT wf_start('terminated', 'waits', '"TryCancel"')));
 wait_heartbeat('terminated');
 sql(q(SELECT wf_terminate('terminated', 'enough')));
-is(closed('terminated'), 'Terminated', 'terminate');
+is(closed($node, 'terminated'), 'Terminated', 'terminate');
 is(events('terminated'), 'WorkflowExecutionStarted ActivityTaskScheduled WorkflowExecutionTerminated', '... and nothing else happens');
 
 #
@@ -219,10 +206,10 @@ BEGIN
 END]);
 sql(q(SELECT wf_start('long', 'long', '2000')));
 sql(q(SELECT wf_start('short-' || i, 'long', '10') FROM generate_series(1, 50) i));
-is(closed("short-$_"), 'Completed 10', "workflow $_ of 50") foreach 1 .. 50;
+is(closed($node, "short-$_"), 'Completed 10', "workflow $_ of 50") foreach 1 .. 50;
 $node->poll_query_until('postgres', q(SELECT status <> 'Running' FROM wf.execution WHERE workflow_id = 'long'))
   or $node->poll_query_until('postgres', q(SELECT status <> 'Running' FROM wf.execution WHERE workflow_id = 'long'));
-is(closed('long'), 'Completed 2000', 'a workflow of 2,000 steps');
+is(closed($node, 'long'), 'Completed 2000', 'a workflow of 2,000 steps');
 is(sql(q(SELECT count(*) FROM wf.event WHERE event_type::text ~ '^WorkflowTask(Failed|TimedOut)')), '0', 'no workflow task failed');
 
 #
@@ -241,7 +228,7 @@ END]);
 sql(q(SELECT wf_start('busy', 'busy')));
 wait_until($node, q(SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'workflow_interrupt worker' AND wait_event = 'PgSleep')), 'the code runs');
 sql(q(SELECT wf_signal('busy', 's', '"seen"')));
-is(closed('busy'), 'Completed seen', 'the code sees the signal in the end');
+is(closed($node, 'busy'), 'Completed seen', 'the code sees the signal in the end');
 is(sql(q(SELECT string_agg(attributes ->> 'cause', ' ') FROM wf_history('busy') WHERE event_type = 'WorkflowTaskFailed')), 'UnhandledCommand', '... after its first reply was refused');
 is(logged('noted'), 'noted', '... and the local activity has had its effect once');
 

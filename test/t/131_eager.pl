@@ -31,19 +31,6 @@ sub code
 		SELECT wf_register_$kind('$name', 'test."$name"(jsonb)')]);
 }
 
-# Wait until a workflow is closed; its status and result, or failure.
-sub closed
-{
-	my ($id) = @_;
-
-	$node->poll_query_until('postgres', "SELECT status <> 'Running' FROM wf.execution WHERE workflow_id = '$id' AND is_current")
-	  or return 'still running';
-	return sql(
-		"SELECT concat_ws(' ', e.status, v.attributes ->> 'result', v.attributes #>> '{failure,message}')
-		FROM wf.execution e JOIN wf.event v ON v.shard = e.shard AND v.run_id = e.run_id AND v.event_id = e.next_event_id - 1
-		WHERE workflow_id = '$id'");
-}
-
 prepare_database($node);
 code('activity', 'step', q[BEGIN RETURN input; END]);
 code('workflow', 'flow', q[
@@ -76,7 +63,7 @@ sub flow
 #
 
 flow('steps', 'step', 3);
-is(closed('steps'), 'Completed 3', 'a workflow of three steps');
+is(closed($node, 'steps'), 'Completed 3', 'a workflow of three steps');
 is(sql(q(SELECT string_agg(types, '; ' ORDER BY first) FROM (
 		SELECT min(event_id) AS first, string_agg(event_type::text, ' ' ORDER BY event_id) AS types
 		FROM wf.event WHERE event_id BETWEEN 6 AND 21 GROUP BY xmin::text) AS transaction)),
@@ -95,7 +82,7 @@ is(sql('SELECT count(*) FROM wf.task'), '0', '... which leave nothing in queues'
 $node->append_conf('postgresql.conf', 'workflow_interrupt.max_workers_per_role = 3');
 $node->restart;
 flow('again', 'step', 1);
-is(closed('again'), 'Completed 1', 'a worker that is idle then');
+is(closed($node, 'again'), 'Completed 1', 'a worker that is idle then');
 sql("SELECT wf_start('pair', 'pair')");
 wait_until($node, q(SELECT count(*) = 2 FROM wf.activity WHERE state = 'Started'), 'two activities of one workflow are run at the same time');
 sql(q(SELECT wf_terminate('pair')));
@@ -111,7 +98,7 @@ sql('CREATE TABLE test.base (id int PRIMARY KEY);
 	CREATE TABLE test.reference (id int REFERENCES test.base DEFERRABLE INITIALLY DEFERRED);');
 code('activity', 'refer', q[BEGIN INSERT INTO test.reference VALUES (1); RETURN input; END]);
 flow('late', 'refer', 1);
-like(closed('late'), qr/^Failed activity "refer" failed: insert or update on table "reference" violates foreign key/,
+like(closed($node, 'late'), qr/^Failed activity "refer" failed: insert or update on table "reference" violates foreign key/,
 	'an activity whose commit fails has failed');
 is(sql(q(SELECT string_agg(event_type::text, ' ' ORDER BY event_id) FROM wf_history('late') WHERE event_id > 5)),
 	'ActivityTaskStarted ActivityTaskFailed WorkflowTaskScheduled WorkflowTaskStarted WorkflowTaskCompleted WorkflowExecutionFailed',
@@ -130,7 +117,7 @@ BEGIN
 	RETURN to_jsonb(found);
 END]);
 flow('leave', 'leave', 2);
-is(closed('leave') =~ s/ +$//r, 'Completed', 'the next step finds no temporary table and no setting of the one before');
+is(closed($node, 'leave') =~ s/ +$//r, 'Completed', 'the next step finds no temporary table and no setting of the one before');
 
 #
 # A worker that goes on does not keep others waiting
@@ -140,8 +127,8 @@ code('activity', 'nap', q[BEGIN PERFORM pg_sleep(0.01); RETURN input; END]);
 flow('long', 'nap', 200);
 wait_until($node, q(SELECT next_event_id > 10 FROM wf.execution WHERE workflow_id = 'long'));
 flow('short', 'step', 3);
-is(closed('short'), 'Completed 3', 'a short workflow');
-is(closed('long'), 'Completed 200', 'a long workflow');
+is(closed($node, 'short'), 'Completed 3', 'a short workflow');
+is(closed($node, 'long'), 'Completed 200', 'a long workflow');
 cmp_ok(sql(q(SELECT next_event_id FROM wf.execution WHERE workflow_id = 'long')), '==', 6 + 6 * 200, '... of as many events as ever');
 is(sql(q(SELECT string_agg(workflow_id, ' ' ORDER BY close_time) FROM wf.execution WHERE workflow_id IN ('long', 'short'))), 'short long',
 	'one that was started later gets its turn');
@@ -155,14 +142,14 @@ wait_until($node, q(SELECT count(*) = 1 FROM wf.activity WHERE state = 'Started'
 flow('hang2', 'hang', 1);
 wait_until($node, q(SELECT count(*) = 1 FROM wf.activity WHERE state = 'Scheduled'), 'another one of the same type waits');
 flow('quick', 'step', 3);
-is(closed('quick'), 'Completed 3', '... while others are run');
+is(closed($node, 'quick'), 'Completed 3', '... while others are run');
 is(sql(q(SELECT string_agg(state, ' ' ORDER BY state) FROM wf.activity)), 'Scheduled Started', '... and still waits then');
 sql(q(SELECT wf_cancel('hang1')));
-is(closed('hang1'), 'Canceled', 'one that was started with a reply is canceled at once');
+is(closed($node, 'hang1'), 'Canceled', 'one that was started with a reply is canceled at once');
 wait_until($node, q(SELECT count(*) = 1 FROM wf.activity WHERE state = 'Started'), '... and the next begins');
 sql(q(SELECT wf_terminate('hang2')));
 flow('last', 'step', 1);
-is(closed('last'), 'Completed 1', 'one that was terminated leaves its worker to others');
+is(closed($node, 'last'), 'Completed 1', 'one that was terminated leaves its worker to others');
 is(sql('SELECT count(*) FROM wf_check()'), '0', 'everything is sound');
 
 done_testing();

@@ -32,19 +32,6 @@ sub code
 		SELECT wf_register_$kind('$name', 'test."$name"(jsonb)')]);
 }
 
-# Wait until a workflow is closed; its status and result, or failure.
-sub closed
-{
-	my ($id) = @_;
-
-	$node->poll_query_until('postgres', "SELECT status <> 'Running' FROM wf.execution WHERE workflow_id = '$id' AND is_current")
-	  or return 'still running';
-	return sql(
-		"SELECT concat_ws(' ', e.status, v.attributes ->> 'result', v.attributes #>> '{failure,message}')
-		FROM wf.execution e JOIN wf.event v ON v.shard = e.shard AND v.run_id = e.run_id AND v.event_id = e.next_event_id - 1
-		WHERE workflow_id = '$id' AND is_current");
-}
-
 sub until_event
 {
 	my ($id, $event_id) = @_;
@@ -113,7 +100,7 @@ ok(sql("SELECT usename $keeper LIMIT 1") eq 'coder', 'a long history gets a keep
 is(sql("SELECT pg_terminate_backend(pid) $keeper"), 't', 'without it');
 my $ended = sql('SELECT clock_timestamp()');
 sql("SELECT wf_signal('everything', 'gate')");
-like(closed('everything'), qr/^Completed [0-9a-f]{32}$/, '... or with another one, the code goes on as it began');
+like(closed($node, 'everything'), qr/^Completed [0-9a-f]{32}$/, '... or with another one, the code goes on as it began');
 
 # All of it by replay, once more: it must fit, and give the same
 my $result = sql(q(SELECT wf_result('everything')));
@@ -121,7 +108,7 @@ $node->append_conf('postgresql.conf', "workflow_interrupt.workflow_cache_size = 
 $node->reload;
 wait_until($node, q(SELECT setting = '0' FROM pg_settings WHERE name = 'workflow_interrupt.workflow_cache_size'));
 sql(q(SELECT count(*) FROM wf_reset('everything', wf_reset_point('everything', 'LastWorkflowTask'), 'again')));
-like(closed('everything'), qr/^Completed [0-9a-f]{32}$/, 'a replay asks for the same');
+like(closed($node, 'everything'), qr/^Completed [0-9a-f]{32}$/, 'a replay asks for the same');
 is(sql(q(SELECT wf_result('everything'))), $result, '... and comes to the same');
 is(sql(q(SELECT count(*) FROM wf.event WHERE event_type = 'WorkflowTaskFailed' AND attributes ->> 'cause' <> 'ResetWorkflow')), '0',
 	'no workflow task has failed');
@@ -144,7 +131,7 @@ END]);
 # another keeper is not started within a second
 wait_until($node, "SELECT clock_timestamp() > timestamptz '$ended' + interval '1 second'");
 sql(q(SELECT wf_start('counted', 'counted')));
-is(closed('counted'), 'Completed', 'a workflow of 600 steps');
+is(closed($node, 'counted'), 'Completed', 'a workflow of 600 steps');
 my $tops = () = slurp_file($node->logfile) =~ /LOG:  from the top/g;
 cmp_ok($tops, '>=', 40, '... runs from its top while it is short');
 cmp_ok($tops, '<=', 400, '... and hardly ever then');
@@ -160,7 +147,7 @@ BEGIN
 	RETURN NULL;
 END]);
 sql(q(SELECT wf_start('local', 'local')));
-is(closed('local'), 'Completed', 'a workflow with a local activity for each task');
+is(closed($node, 'local'), 'Completed', 'a workflow with a local activity for each task');
 $tops = () = slurp_file($node->logfile) =~ /LOG:  at the top/g;
 cmp_ok($tops, '<=', 650, '... is run from its top twice for each, as ever');
 
@@ -175,7 +162,7 @@ EXCEPTION WHEN read_only_sql_transaction THEN
 	RETURN '"refused"';
 END]);
 sql(q(SELECT wf_start('calls', 'calls')));
-is(closed('calls'), 'Completed refused', 'it cannot even count its calls');
+is(closed($node, 'calls'), 'Completed refused', 'it cannot even count its calls');
 
 #
 # A cancel, a signal and a time-out find code that is kept, or was
@@ -204,11 +191,11 @@ wait_until($node, "SELECT count(*) = 1 AND bool_and(state = 'idle') $keeper", 'c
 sql(q(SELECT wf_signal('patient', 'news', '"good"')));
 until_event('patient', 611);
 sql(q(SELECT wf_cancel('patient')));
-is(closed('patient'), 'Completed ["good", "cleaned up"]', '... it gets its signal, and its cancel');
+is(closed($node, 'patient'), 'Completed ["good", "cleaned up"]', '... it gets its signal, and its cancel');
 sql(q(SELECT wf_start('impatient', 'everything', '"nap"')));
 until_event('impatient', 500);
 sql(q(SELECT wf_cancel('impatient')));
-is(closed('impatient'), 'Canceled', 'a cancel reaches code that is kept');
+is(closed($node, 'impatient'), 'Canceled', 'a cancel reaches code that is kept');
 
 #
 # Code that has read a table stands in nobody's way for long
@@ -227,7 +214,7 @@ BEGIN
 	RETURN to_jsonb(price);
 END]);
 sql(q(SELECT wf_start('reader', 'reader')));
-is(closed('reader'), 'Completed 7', 'an activity can alter a table that the code has read');
+is(closed($node, 'reader'), 'Completed 7', 'an activity can alter a table that the code has read');
 
 #
 # What a keeper does not see yet, or not any more
@@ -256,8 +243,8 @@ END]);
 sql(q(SELECT wf_start('target', 'target')));
 until_event('target', 363);
 sql(q(SELECT wf_start('worker', 'worker')));
-is(closed('worker'), 'Completed', 'an activity can call wf_work()');
-is(closed('target'), 'Completed fresh', '... for code that is to learn of what has not been committed');
+is(closed($node, 'worker'), 'Completed', 'an activity can call wf_work()');
+is(closed($node, 'target'), 'Completed fresh', '... for code that is to learn of what has not been committed');
 
 code('workflow', 'changing', q[BEGIN FOR i IN 1..200 LOOP PERFORM wf_activity('nap', '"old"'); END LOOP; RETURN NULL; END]);
 sql(q(SELECT wf_start('changing', 'changing')));
@@ -265,7 +252,7 @@ until_event('changing', 500);
 sql(q(CREATE OR REPLACE FUNCTION test.changing(input jsonb) RETURNS jsonb LANGUAGE plpgsql
 	AS $$ BEGIN FOR i IN 1..200 LOOP PERFORM wf_activity('nap', '"new"'); END LOOP; RETURN NULL; END $$));
 my $changed = sql(q(SELECT next_event_id FROM wf.execution WHERE workflow_id = 'changing'));
-is(closed('changing'), 'Completed', 'code that is replaced while it is kept');
+is(closed($node, 'changing'), 'Completed', 'code that is replaced while it is kept');
 is(sql(qq(SELECT count(*) FROM wf_history('changing') WHERE event_type = 'ActivityTaskScheduled' AND attributes ->> 'input' = 'old'
 	AND event_id > $changed + 6)), '0', '... is that of the next workflow task');
 
@@ -283,7 +270,7 @@ END]);
 sql(q(SELECT wf_start('touchy', 'touchy')));
 until_event('touchy', 400);
 sql("SELECT pg_cancel_backend(pid) $keeper") foreach 1 .. 20;
-is(closed('touchy'), 'Completed', 'code that handles errors nobody is to handle');
+is(closed($node, 'touchy'), 'Completed', 'code that handles errors nobody is to handle');
 is(sql(q(SELECT count(*) FROM wf_history('touchy'))), '1205', '... asks for no more than else');
 
 #
@@ -314,7 +301,7 @@ BEGIN
 END]);
 sql(q(CREATE ROLE visitor; GRANT visitor TO coder; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO visitor));
 sql(q(SELECT wf_start('stack', 'stack')));
-is(closed('stack'), 'Completed [137, 500000]', 'code finds all as it was before its wait');
+is(closed($node, 'stack'), 'Completed [137, 500000]', 'code finds all as it was before its wait');
 is(sql(q(SELECT count(*) FROM wf.event WHERE event_type = 'WorkflowTaskFailed' AND attributes ->> 'cause' <> 'ResetWorkflow')), '0',
 	'no workflow task has failed');
 
@@ -364,7 +351,7 @@ sql(q[
 sql(q(SELECT wf_start('endless', 'endless')));
 wait_until($node, "SELECT count(*) = 1 $keeper");
 sql(q(SELECT wf_start('other', 'other', '1', task_queue => 'other')));
-is(closed('other'), 'Completed 1', 'a keeper makes room for the worker of another role');
+is(closed($node, 'other'), 'Completed 1', 'a keeper makes room for the worker of another role');
 is(sql(q(SELECT status FROM wf.execution WHERE workflow_id = 'endless')), 'Running', '... while its own worker goes on');
 sql(q(SELECT wf_terminate('endless')));
 

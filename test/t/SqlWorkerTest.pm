@@ -9,7 +9,7 @@ use Exporter qw(import);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(prepare_database worker_pids wait_until history outcome event);
+our @EXPORT = qw(prepare_database worker_pids wait_until history outcome event closed);
 
 # The extension, and helpers: act() makes a workflow, which nobody else works
 # for, schedule an activity; cancel_act() makes it ask for its cancel; log()
@@ -47,6 +47,19 @@ sub worker_pids
 	return split /\n/, $node->safe_psql('postgres',
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'workflow_interrupt worker'"
 		  . (defined $role ? " AND usename = '$role'" : ''));
+}
+
+# Wait until a workflow is closed; its status and result, or failure.
+sub closed
+{
+	my ($node, $id) = @_;
+
+	$node->poll_query_until('postgres', "SELECT status <> 'Running' FROM wf.execution WHERE workflow_id = '$id' AND is_current")
+	  or return 'still running';
+	return $node->safe_psql('postgres',
+		"SELECT concat_ws(' ', e.status, v.attributes ->> 'result', v.attributes #>> '{failure,message}')
+		FROM wf.execution e JOIN wf.event v ON v.shard = e.shard AND v.run_id = e.run_id AND v.event_id = e.next_event_id - 1
+		WHERE workflow_id = '$id' AND is_current");
 }
 
 # Wait until a query gives true.
