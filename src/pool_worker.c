@@ -356,10 +356,3 @@ wfi_worker_interruptible(void)
 {
 	return wfi_this_worker != NULL && wfi_this_worker->interruptible;
 }
-
-/* Is this process one of the pool's workers? */
-bool
-wfi_in_worker(void)
-{
-	return wfi_this_worker != NULL;
-}

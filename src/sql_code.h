@@ -70,9 +70,6 @@ extern void wfi_workflow_code_failed(const WfiPolledTask *task,
 extern void wfi_activity_run_within(const WfiFunction *function,
 									const WfiPolledTask *task);
 
-/* pool_worker.c: is this process one of the pool's workers? */
-extern bool wfi_in_worker(void);
-
 /* driver.c: the current transaction's commit need not wait for its WAL */
 extern void wfi_commit_asynchronously(void);
 

@@ -87,7 +87,7 @@ static TimeoutId limit_timeout;
 
 /*
  * Leave nothing of a task's behind for the next one: what needs a transaction
- * for that, see reset_session().
+ * for that, see wfi_reset_session().
  */
 static void
 discard_objects(void)
@@ -325,8 +325,8 @@ wfi_connect_registrant(Oid dboid, Oid registrant, const char *process)
 
 /*
  * Leave nothing of a task's behind for the next one: settings, another role,
- * advisory locks; the rest goes later, see discard_objects().  A
- * session that has become somebody else's does not come back.
+ * advisory locks; the rest goes later, see discard_objects().  A session that
+ * has become somebody else's does not come back.
  */
 void
 wfi_reset_session(void)
