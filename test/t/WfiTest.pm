@@ -13,7 +13,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(new_node driver_pid wait_for_driver wait_for_no_driver
-  listener notices wait_for_notice open_session check_sound);
+  listener notices wait_for_notice open_session no_task_failed check_sound);
 
 # A running node with the library preloaded, the extension not created.  Runs
 # that only these tests start can be told to hurry by more configuration.
@@ -125,6 +125,19 @@ sub wait_for_notice
 		usleep(50_000);
 	}
 	BAIL_OUT('no notice about queue ' . ($queue // '(any)'));
+}
+
+# No workflow task in database postgres has failed, beside those that an
+# operator's reset or terminate took away from their worker.
+sub no_task_failed
+{
+	my ($node, $what) = @_;
+
+	is($node->safe_psql('postgres', q(
+		SELECT x.workflow_id, e.event_id, e.attributes
+		FROM wf.event e JOIN wf.execution x USING (shard, run_id)
+		WHERE e.event_type = 'WorkflowTaskFailed'
+			AND e.attributes ->> 'cause' NOT IN ('ResetWorkflow', 'ForceCloseCommand'))), '', $what);
 }
 
 # At the end: nothing that is stored is wrong, in any database.
