@@ -283,9 +283,7 @@ wakeup_context(void *arg)
 	const WfiWakeup *wakeup = &((FireState *) arg)->wakeup;
 
 	if (wakeup->due_time != DT_NOEND)
-		errcontext("wake-up of run \"%s\"",
-				   DatumGetCString(DirectFunctionCall1(uuid_out,
-													   UUIDPGetDatum(&wakeup->run_id))));
+		errcontext("wake-up of run \"%s\"", wfi_uuid_text(&wakeup->run_id));
 }
 
 /*

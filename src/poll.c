@@ -99,10 +99,66 @@ claim_task(const WfiTask *task, const WfiPoll *poll, WfiReceiveTask receive,
 	return claim;
 }
 
+/* Error context callback: which run was it about? */
+static void
+task_context(void *arg)
+{
+	const WfiTask *task = arg;
+
+	errcontext("start of a task of run \"%s\"", wfi_uuid_text(&task->run_id));
+}
+
+/* Is an error a matter of the moment, rather than of what it came of? */
+static bool
+is_passing(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+		case ERRCODE_OPERATOR_INTERVENTION:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * The same; after an error this session leaves the run alone for a while, as
+ * there are others in the queue.
+ */
+static WfiClaim
+try_task(WfiTask *task, const WfiPoll *poll, WfiReceiveTask receive, void *arg)
+{
+	volatile WfiClaim claim = WFI_CLAIM_STALE;
+	ErrorContextCallback context;
+
+	context.callback = task_context;
+	context.arg = task;
+	context.previous = error_context_stack;
+	PG_TRY();
+	{
+		error_context_stack = &context;
+		claim = claim_task(task, poll, receive, arg);
+		error_context_stack = context.previous;
+	}
+	PG_CATCH();
+	{
+		if (!is_passing(geterrcode()))
+			wfi_store_remember_failing(&task->run_id);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return claim;
+}
+
 /*
  * Claim tasks and start them, each in memory of its own, as histories can be
  * large; how many.  Tasks whose runs are locked stay in the queue; *left says
- * when the youngest of them was made, DT_NOBEGIN when there is none.
+ * when the youngest of them was made, DT_NOBEGIN when there is none.  So do
+ * those that have raised an error; they do not count as left, since nobody
+ * need hurry to look at them again.
  */
 int
 wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive, void *arg,
@@ -123,9 +179,13 @@ wfi_poll_tasks(const WfiPoll *poll, WfiReceiveTask receive, void *arg,
 	while (started < poll->most && stale < MAX_TASKS &&
 		   wfi_store_next_task(queue, &task))
 	{
-		MemoryContext old = MemoryContextSwitchTo(context);
-		WfiClaim	claim = claim_task(&task, poll, receive, arg);
+		MemoryContext old;
+		WfiClaim	claim;
 
+		if (wfi_store_known_failing(&task.run_id))
+			continue;
+		old = MemoryContextSwitchTo(context);
+		claim = try_task(&task, poll, receive, arg);
 		if (claim == WFI_CLAIM_BUSY)
 			*left = Max(*left, task.created_time);
 		else

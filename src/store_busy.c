@@ -1,10 +1,11 @@
 /*
  * store_busy.c
- *	  Runs that this session has met locked, and by whom: as long as that
- *	  transaction goes on there is no use in trying again.
+ *	  Runs that this session had better leave alone for a while: those it has
+ *	  met locked, as long as that transaction goes on, and those whose tasks
+ *	  could not be started for an error.
  *
  * Nothing is remembered for long, so ids of transactions cannot come to mean
- * others.
+ * others, and what was mended is tried again.
  */
 #include "postgres.h"
 
@@ -16,7 +17,8 @@
 typedef struct BusyRun
 {
 	pg_uuid_t	run_id;			/* must be first */
-	TransactionId holder;
+	TransactionId holder;		/* who has locked it, if anybody has */
+	bool		failing;		/* its tasks raise errors */
 } BusyRun;
 
 #define MAX_BUSY_RUNS 20000
@@ -48,32 +50,46 @@ wfi_store_look_afresh(void)
 	}
 }
 
+static BusyRun *
+find_busy(const pg_uuid_t *run_id)
+{
+	if (busy_runs == NULL)
+		return NULL;
+	return hash_search(busy_runs, run_id, HASH_FIND, NULL);
+}
+
 /* Is the run known to be locked still? */
 bool
 wfi_store_known_busy(const pg_uuid_t *run_id)
 {
-	BusyRun    *entry;
+	BusyRun    *entry = find_busy(run_id);
 
-	if (busy_runs == NULL || hash_get_num_entries(busy_runs) == 0)
-		return false;
-	entry = hash_search(busy_runs, run_id, HASH_FIND, NULL);
-	if (entry == NULL)
+	if (entry == NULL || !TransactionIdIsValid(entry->holder))
 		return false;
 	if (entry->holder != busy_holder &&
 		!TransactionIdIsInProgress(entry->holder))
 	{
-		(void) hash_search(busy_runs, run_id, HASH_REMOVE, NULL);
+		entry->holder = InvalidTransactionId;
 		return false;
 	}
 	busy_holder = entry->holder;
 	return true;
 }
 
-/* The run is locked by that transaction. */
-void
-wfi_store_remember_busy(const pg_uuid_t *run_id, TransactionId holder)
+/* Have the run's tasks raised an error lately? */
+bool
+wfi_store_known_failing(const pg_uuid_t *run_id)
+{
+	BusyRun    *entry = find_busy(run_id);
+
+	return entry != NULL && entry->failing;
+}
+
+static BusyRun *
+remember(const pg_uuid_t *run_id)
 {
 	BusyRun    *entry;
+	bool		found;
 
 	if (busy_runs != NULL &&
 		hash_get_num_entries(busy_runs) >= MAX_BUSY_RUNS)
@@ -88,6 +104,25 @@ wfi_store_remember_busy(const pg_uuid_t *run_id, TransactionId holder)
 		busy_runs = hash_create("workflow_interrupt busy runs", 256, &control,
 								HASH_ELEM | HASH_BLOBS);
 	}
-	entry = hash_search(busy_runs, run_id, HASH_ENTER, NULL);
-	entry->holder = holder;
+	entry = hash_search(busy_runs, run_id, HASH_ENTER, &found);
+	if (!found)
+	{
+		entry->holder = InvalidTransactionId;
+		entry->failing = false;
+	}
+	return entry;
+}
+
+/* The run is locked by that transaction. */
+void
+wfi_store_remember_busy(const pg_uuid_t *run_id, TransactionId holder)
+{
+	remember(run_id)->holder = holder;
+}
+
+/* A task of the run has raised an error. */
+void
+wfi_store_remember_failing(const pg_uuid_t *run_id)
+{
+	remember(run_id)->failing = true;
 }

@@ -3,6 +3,41 @@
 SET search_path = test, public;
 \pset format unaligned
 \pset tuples_only on
+SELECT test_begin('test_refused');
+-- An error that keeps one run's task from being started does not keep the
+-- session from the others in that queue.
+SELECT count(wf_start('refused ' || i, 'Type', task_queue => 'refusals')) FROM generate_series(1, 3) i;
+SELECT named('refused', run_id) FROM wf.execution WHERE workflow_id = 'refused 1';
+CREATE FUNCTION test.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.workflow_id = 'refused 1' THEN
+		RAISE EXCEPTION 'not this one' USING ERRCODE = current_setting('test.refusal');
+	END IF;
+	RETURN NEW;
+END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON wf.execution FOR EACH ROW EXECUTE FUNCTION test.refuse();
+SET test.refusal = '53200';
+SELECT raises($$SELECT * FROM wf_poll_workflow_task('refusals', 3)$$);
+-- Some errors pass, and soon there may be none.
+SET test.refusal = 'P0001';
+DO $$
+DECLARE
+	context text;
+BEGIN
+	PERFORM wf_poll_workflow_task('refusals', 3);
+EXCEPTION WHEN raise_exception THEN
+	GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+	RAISE NOTICE '% (context: %)', SQLERRM, clean(substring(context from 'start of a task of run "[-0-9a-f]+"'));
+END $$;
+SELECT workflow_id FROM wf_poll_workflow_task('refusals', 3);
+SELECT count(*) FROM wf_poll_workflow_task('refusals', 3);
+DROP TRIGGER refuse ON wf.execution;
+DROP FUNCTION test.refuse();
+-- That one is left to other sessions, and to later.
+\c
+SET search_path = test, public;
+SELECT workflow_id FROM wf_poll_workflow_task('refusals', 3, 'test_refused');
+
 SELECT test_begin('test_nested');
 
 CREATE ROLE regress_wfi_nested;
