@@ -141,7 +141,6 @@ try_task(WfiTask *task, const WfiPoll *poll, WfiReceiveTask receive, void *arg)
 	{
 		error_context_stack = &context;
 		claim = claim_task(task, poll, receive, arg);
-		error_context_stack = context.previous;
 	}
 	PG_CATCH();
 	{
