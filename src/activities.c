@@ -411,6 +411,7 @@ kept_failure(const Jsonb *failure)
 	wfi_object_begin(&object);
 	put_clipped(&object, failure, "message", wfi_failure_size_limit / 2);
 	put_clipped(&object, failure, "type", wfi_failure_size_limit / 4);
+	put_clipped(&object, failure, "timeout_type", wfi_failure_size_limit / 4);
 	return wfi_object_end(&object);
 }
 
@@ -594,7 +595,7 @@ wfi_activities_next(WfiRun *run)
 /* {"message": ..., "timeout_type": ..., ...} */
 static Jsonb *
 timeout_failure(const WfiActivity *activity, const char *type,
-				const char *message)
+				const char *message, const Jsonb *cause)
 {
 	WfiObject	object;
 
@@ -603,16 +604,20 @@ timeout_failure(const WfiActivity *activity, const char *type,
 	wfi_put_text(&object, "timeout_type", type);
 	wfi_put_json(&object, "last_heartbeat_details",
 				 activity->heartbeat_details);
-	wfi_put_json(&object, "cause", activity->last_failure);
+	wfi_put_json(&object, "cause", cause);
 	return wfi_object_end(&object);
 }
 
-/* An attempt took too long: the next one, or ActivityTaskTimedOut. */
+/*
+ * An attempt took too long: the next one, or ActivityTaskTimedOut.  The last
+ * failure before is the cause of the latter only: kept for the next attempt,
+ * causes would pile up.
+ */
 static void
 time_out(WfiRun *run, WfiActivity *activity, const char *type)
 {
-	Jsonb	   *failure = timeout_failure(activity, type,
-										  psprintf("activity %s timeout", type));
+	const char *message = psprintf("activity %s timeout", type);
+	Jsonb	   *failure = timeout_failure(activity, type, message, NULL);
 	int64		backoff;
 	const char *state = wfi_retry_state(activity, failure, type, run->now,
 										&backoff);
@@ -625,8 +630,11 @@ time_out(WfiRun *run, WfiActivity *activity, const char *type)
 	}
 	if (strcmp(state, "Timeout") == 0 && wfi_activity_started(activity) &&
 		strcmp(type, "ScheduleToClose") != 0)
-		failure = timeout_failure(activity, "ScheduleToClose",
-								  "Not enough time to schedule next retry before activity ScheduleToClose timeout, giving up retrying");
+	{
+		type = "ScheduleToClose";
+		message = "Not enough time to schedule next retry before activity ScheduleToClose timeout, giving up retrying";
+	}
+	failure = timeout_failure(activity, type, message, activity->last_failure);
 	wfi_object_begin(&object);
 	wfi_put_json(&object, "failure", failure);
 	wfi_put_text(&object, "retry_state", state);

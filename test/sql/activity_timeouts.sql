@@ -92,6 +92,22 @@ SELECT wait_apoll('beat5');
 SELECT attempt, last_failure FROM wf.activity WHERE run_id = run_id_of('beat5');
 SELECT done('1@beat5');
 SELECT h('beat5');
+-- What is kept of a time-out says which one it was, however much was to be
+-- said; what went before it is forgotten, as for any other failure.
+SELECT new_started('kept', '{"heartbeat_timeout": "0.1s", "retry_policy": {"initial_interval": "0.001s", "maximum_attempts": 4}}');
+SELECT wait_apoll('kept'), beat('1@kept', '"said"');
+BEGIN;
+SELECT wait_apoll('kept');
+SELECT last_failure FROM wf.activity WHERE run_id = run_id_of('kept');
+SELECT beat('1@kept', to_jsonb(repeat('x', 5000)));
+COMMIT;
+BEGIN;
+SELECT wait_apoll('kept') <> '';
+SELECT attempt, last_failure FROM wf.activity WHERE run_id = run_id_of('kept');
+COMMIT;
+SELECT wait_for('kept', 'ActivityTaskTimedOut');
+SELECT attributes -> 'last_failure' FROM wf.event WHERE run_id = run_id_of('kept') AND event_id = 6;
+SELECT attributes #> '{failure,cause}', attributes #>> '{failure,timeout_type}' FROM wf.event WHERE run_id = run_id_of('kept') AND event_id = 7;
 -- The earliest counts.
 BEGIN;
 SELECT new_started('first', '{"heartbeat_timeout": "0.2s", "start_to_close_timeout": "0.3s", "schedule_to_close_timeout": "0.4s", "retry_policy": {"maximum_attempts": 1}}');
