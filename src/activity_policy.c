@@ -26,7 +26,10 @@ typedef struct RetryPolicy
 	Jsonb	   *non_retryable_types;	/* NULL or an array of strings */
 } RetryPolicy;
 
-/* A number; the default when absent, NaN when it is something else. */
+/*
+ * A number, infinite when there is none so large; the default when absent, NaN
+ * when it is something else.
+ */
 static double
 get_number(const Jsonb *object, const char *key, double when_absent)
 {
@@ -36,7 +39,7 @@ get_number(const Jsonb *object, const char *key, double when_absent)
 		return when_absent;
 	if (value->type != jbvNumeric)
 		return NAN;
-	return DatumGetFloat8(DirectFunctionCall1(numeric_float8,
+	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
 											  NumericGetDatum(value->val.numeric)));
 }
 
@@ -93,6 +96,8 @@ read_policy(const Jsonb *object, RetryPolicy *policy)
 			policy->coefficient = DEFAULT_COEFFICIENT;
 		if (!(policy->coefficient >= 1))
 			return "BackoffCoefficient cannot be less than 1 on retry policy.";
+		if (isinf(policy->coefficient))
+			return "BackoffCoefficient is too large on retry policy.";
 		policy->maximum_interval = Min(wfi_get_duration(object,
 														"maximum_interval"),
 									   WFI_MAX_TIMEOUT);

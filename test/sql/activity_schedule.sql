@@ -118,6 +118,8 @@ SELECT pg_temp.bad('{"schedule_to_start_timeout": "-1s", "start_to_close_timeout
 SELECT pg_temp.bad('{"heartbeat_timeout": "-1s", "start_to_close_timeout": "5s"}');
 SELECT pg_temp.bad('{"retry_policy": {"initial_interval": "-1s"}}');
 SELECT pg_temp.bad('{"retry_policy": {"backoff_coefficient": 0.5}}');
+SELECT pg_temp.bad('{"retry_policy": {"backoff_coefficient": 1e400}}');
+SELECT pg_temp.bad('{"retry_policy": {"maximum_attempts": 1e400}}');
 SELECT pg_temp.bad('{"retry_policy": {"maximum_interval": "-1s"}}');
 SELECT pg_temp.bad('{"retry_policy": {"initial_interval": "10s", "maximum_interval": "5s"}}');
 SELECT pg_temp.bad('{"retry_policy": {"maximum_attempts": -1}}');
