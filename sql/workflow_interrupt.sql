@@ -312,6 +312,7 @@ CREATE TABLE wf.activity (
 	retry_policy				jsonb,
 	heartbeat_details			jsonb,
 	last_failure				jsonb,
+	pause_info					jsonb,
 	CONSTRAINT activity_pkey PRIMARY KEY (shard, run_id, scheduled_event_id)
 ) WITH (fillfactor = 45);
 
@@ -345,6 +346,7 @@ COMMENT ON COLUMN wf.activity.last_worker_identity IS 'worker that was last hear
 COMMENT ON COLUMN wf.activity.retry_policy IS 'retry policy, with everything filled in';
 COMMENT ON COLUMN wf.activity.heartbeat_details IS 'what the last heartbeat said, of whatever attempt';
 COMMENT ON COLUMN wf.activity.last_failure IS 'failure of the attempt before this one';
+COMMENT ON COLUMN wf.activity.pause_info IS 'pause_time, identity, reason and request_id of its pause; NULL if it is not paused';
 
 CREATE TABLE wf.signal_request (
 	shard		integer NOT NULL,
@@ -919,13 +921,16 @@ CREATE FUNCTION wf_pause_activity(
 	workflow_id text,
 	activity_id text,
 	run_id uuid DEFAULT NULL,
-	namespace text DEFAULT NULL
+	namespace text DEFAULT NULL,
+	reason text DEFAULT NULL,
+	request_id text DEFAULT NULL,
+	identity text DEFAULT NULL
 ) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'wfi_pause_activity'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION wf_pause_activity(text, text, uuid, text) IS
-	'pauses a pending activity: a running attempt may finish and is told by its heartbeats and a notification, no other begins; error 55000 when it is paused already; true when done; errors: WF002 unknown workflow, WF003 the run is closed, WF005 unknown activity, 22004, 22023';
+COMMENT ON FUNCTION wf_pause_activity(text, text, uuid, text, text, text, text) IS
+	'pauses a pending activity: a running attempt may finish and is told by its heartbeats and a notification, no other begins; who did it and why is kept until it is unpaused; true when this call paused it, false when the same request_id had; error 55000 when it is paused already; other errors: WF002 unknown workflow, WF003 the run is closed, WF005 unknown activity, 22004, 22023';
 
 CREATE FUNCTION wf_unpause_activity(
 	workflow_id text,

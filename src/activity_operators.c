@@ -51,25 +51,63 @@ dispatch_again(WfiRun *run, WfiActivity *activity)
 		wfi_activity_dispatch(activity);
 }
 
-/* wf_pause_activity(workflow_id, activity_id, run_id, namespace) */
+/* Since when it is paused, by whom and why. */
+static Jsonb *
+pause_info(TimestampTz now, const char *identity, const char *reason,
+		   const char *request_id)
+{
+	WfiObject	object;
+
+	wfi_object_begin(&object);
+	wfi_put_time(&object, "pause_time", now);
+	wfi_put_text(&object, "identity", identity);
+	wfi_put_text(&object, "reason", reason);
+	wfi_put_text(&object, "request_id", request_id);
+	return wfi_object_end(&object);
+}
+
+/*
+ * wf_pause_activity(workflow_id, activity_id, run_id, namespace, reason,
+ * request_id, identity)
+ */
 Datum
 wfi_pause_activity(PG_FUNCTION_ARGS)
 {
 	WfiActivity *activity;
 	WfiRun	   *run;
-	bool		done;
+	char	   *reason;
+	char	   *request_id;
+	char	   *identity;
+	bool		done = false;
 
 	wfi_store_begin("wf_pause_activity()", true);
+	reason = wfi_arg_optional_id(fcinfo, 4, "reason");
+	request_id = wfi_arg_optional_id(fcinfo, 5, "request_id");
+	identity = wfi_arg_identity(fcinfo, 6);
 	run = lock_activity(fcinfo, 2, &activity);
-	if (activity->paused)
+	if (!activity->paused)
+	{
+		activity->paused = true;
+		activity->pause_info = pause_info(run->now, identity, reason,
+										  request_id);
+		wfi_activity_tell(run, activity, "Paused");
+		done = wfi_run_finish_or_warn(run);
+	}
+	else if (activity->pause_info == NULL ||
+			 !wfi_pause_repeated(activity->pause_info, request_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("activity is already paused")));
-	activity->paused = true;
-	wfi_activity_tell(run, activity, "Paused");
-	done = wfi_run_finish_or_warn(run);
 	wfi_store_end();
 	PG_RETURN_BOOL(done);
+}
+
+/* It goes on, unless its workflow is paused as well. */
+static void
+end_pause(WfiActivity *activity)
+{
+	activity->paused = false;
+	activity->pause_info = NULL;
 }
 
 /*
@@ -89,7 +127,7 @@ wfi_unpause_activity(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("activity is not paused")));
-	activity->paused = false;
+	end_pause(activity);
 	if (!wfi_activity_started(activity))
 		activity->scheduled_time = run->now;	/* whatever it waited for */
 	if (wfi_arg_bool(fcinfo, 4))
@@ -118,7 +156,7 @@ wfi_reset_activity(PG_FUNCTION_ARGS)
 	run = lock_activity(fcinfo, 2, &activity);
 	wfi_activity_reset(run, activity);
 	if (!wfi_arg_bool(fcinfo, 4))
-		activity->paused = false;
+		end_pause(activity);
 	if (wfi_arg_bool(fcinfo, 5))
 		wfi_activity_reset_heartbeat(activity);
 	wfi_activity_tell(run, activity, NULL);

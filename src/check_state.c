@@ -304,6 +304,8 @@ check_activity(const WfiChecked *c, const WfiActivity *should,
 						 row->cancel_requested ? "true" : "false");
 	if (strcmp(row->state, state) != 0)
 		activity_finding(c, should, psprintf("state %s", state), row->state);
+	if (!stored->paused && stored->pause_info != NULL)
+		activity_finding(c, should, "pause_info of a pause", "no pause");
 	if (stored->attempt < 1)
 		activity_finding(c, should, "attempt 1 or later",
 						 psprintf("%d", stored->attempt));

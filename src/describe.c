@@ -188,6 +188,7 @@ put_pending_activity(WfiObject *object, const WfiActivity *activity)
 	wfi_put_bool(object, "cancel_requested",
 				 activity->cancel_requested_event_id != 0);
 	wfi_put_bool(object, "paused", activity->paused);
+	wfi_put_json(object, "pause_info", activity->pause_info);
 	pushJsonbValue(&object->state, WJB_END_OBJECT, NULL);
 }
 

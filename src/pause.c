@@ -46,14 +46,22 @@ read_args(FunctionCallInfo fcinfo, PauseArgs *args)
 }
 
 /* Was the pause that stands asked for with this request id? */
+bool
+wfi_pause_repeated(const Jsonb *pause, const char *request_id)
+{
+	char	   *other = wfi_get_text(pause, "request_id");
+
+	return request_id != NULL && other != NULL &&
+		strcmp(request_id, other) == 0;
+}
+
+/* The same of the run's pause. */
 static bool
 same_request(WfiRun *run, const char *request_id)
 {
 	const WfiEvent *pause = wfi_last_event(run, WFI_EV_PAUSED);
-	char	   *other = pause ? wfi_get_text(pause->attributes, "request_id") : NULL;
 
-	return request_id != NULL && other != NULL &&
-		strcmp(request_id, other) == 0;
+	return pause != NULL && wfi_pause_repeated(pause->attributes, request_id);
 }
 
 /* wf_pause(workflow_id, reason, run_id, request_id, namespace, identity) */

@@ -59,8 +59,9 @@
 	"paused, was_reset, heartbeat_reset, schedule_to_close_timeout, " \
 	"schedule_to_start_timeout, start_to_close_timeout, heartbeat_timeout, " \
 	"state, activity_id, activity_type, task_queue, identity, " \
-	"last_worker_identity, retry_policy, heartbeat_details, last_failure"
-#define TYPES_OF_ACTIVITY "litttttlubbbbbvvvvssssssjjj"
+	"last_worker_identity, retry_policy, heartbeat_details, last_failure, " \
+	"pause_info"
+#define TYPES_OF_ACTIVITY "litttttlubbbbbvvvvssssssjjjj"
 
 #define BY_ATTEMPT \
 	" FROM wf.activity WHERE shard" EQ "$1 AND run_id" EQ "$2" \
@@ -68,7 +69,7 @@
 	" AND token" EQ "$5 AND started_time IS NOT NULL"
 /* Has no later heartbeat come since the activity was read? */
 #define NO_LATER_HEARTBEAT \
-	"($30 OR last_heartbeat_time IS NULL OR last_heartbeat_time" LE "$8)"
+	"($31 OR last_heartbeat_time IS NULL OR last_heartbeat_time" LE "$8)"
 
 #define SELECT_FUNCTION \
 	"SELECT kind, namespace, name, task_queue, function_schema, " \
@@ -253,7 +254,7 @@ const StatementDef wfi_statements[STATEMENTS] = {
 		"INSERT INTO wf.activity (shard, run_id, " COLUMNS_OF_ACTIVITY ") "
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
 		"$15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, "
-		"$29)",
+		"$29, $30)",
 		"iu" TYPES_OF_ACTIVITY
 	},
 	[UPDATE_ACTIVITY] = {
@@ -270,7 +271,7 @@ const StatementDef wfi_statements[STATEMENTS] = {
 		NO_LATER_HEARTBEAT " THEN $26 ELSE last_worker_identity END, "
 		"retry_policy = $27, heartbeat_details = CASE WHEN "
 		NO_LATER_HEARTBEAT " THEN $28 ELSE heartbeat_details END, "
-		"last_failure = $29"
+		"last_failure = $29, pause_info = $30"
 		" WHERE shard" EQ "$1 AND run_id" EQ "$2"
 		" AND scheduled_event_id" EQ "$3", "iu" TYPES_OF_ACTIVITY "b"
 	},

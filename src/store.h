@@ -343,6 +343,7 @@ typedef enum ActivityColumn
 	ACT_RETRY_POLICY,
 	ACT_HEARTBEAT_DETAILS,
 	ACT_LAST_FAILURE,
+	ACT_PAUSE_INFO,
 	ACTIVITY_COLUMNS			/* how many there are */
 } ActivityColumn;
 

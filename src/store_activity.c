@@ -41,6 +41,7 @@ wfi_store_activity_row(Datum *values, bool *nulls)
 	activity->last_heartbeat_time = time_column(values, nulls, ACT_LAST_HEARTBEAT_TIME);
 	activity->heartbeat_details = json_column(values, nulls, ACT_HEARTBEAT_DETAILS);
 	activity->last_failure = json_column(values, nulls, ACT_LAST_FAILURE);
+	activity->pause_info = json_column(values, nulls, ACT_PAUSE_INFO);
 	activity->last_worker_identity = text_column(values, nulls, ACT_LAST_WORKER_IDENTITY);
 	activity->cancel_requested_event_id = DatumGetInt64(values[ACT_CANCEL_REQUESTED_EVENT_ID]);
 	activity->paused = DatumGetBool(values[ACT_PAUSED]);
@@ -126,6 +127,7 @@ put_activity(Params *params, const WfiRun *run, const WfiActivity *activity)
 	put_pointer(params, activity->retry_policy);
 	put_pointer(params, activity->heartbeat_details);
 	put_pointer(params, activity->last_failure);
+	put_pointer(params, activity->pause_info);
 	Assert(params->n == WFI_RUN_COLUMNS + ACTIVITY_COLUMNS);
 }
 

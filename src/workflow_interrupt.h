@@ -170,6 +170,7 @@ typedef struct WfiActivity
 	char	   *last_worker_identity;
 	int64		cancel_requested_event_id;	/* 0: not requested */
 	bool		paused;
+	Jsonb	   *pause_info;		/* since when, by whom and why; or NULL */
 	bool		was_reset;		/* the running attempt will be told */
 
 	bool		stored;			/* there is a row of it in wf.activity */
@@ -598,6 +599,9 @@ extern const char *wfi_retry_state(const WfiActivity *activity,
 								   const Jsonb *failure,
 								   const char *timeout_type, TimestampTz now,
 								   int64 *backoff);
+
+/* pause.c */
+extern bool wfi_pause_repeated(const Jsonb *pause, const char *request_id);
 
 /* terminate.c, start.c, signal.c, cancel.c: shared with triggers and others */
 extern void wfi_terminate_run(WfiRun *run, const char *reason,

@@ -16,6 +16,28 @@ SELECT acts('p'), wait_apoll('p');
 SELECT raises($$SELECT wf_unpause_activity('p', '1')$$);
 SELECT done('1@p');
 SELECT h('p');
+-- Who did it and why can be seen until it goes on.  The same request does
+-- nothing twice.
+SELECT new_started('p0');
+SELECT wf_pause_activity('p0', '1', reason => 'the printer is on fire', request_id => 'r', identity => 'operator');
+SELECT pause_info - 'pause_time', (pause_info ->> 'pause_time')::timestamptz BETWEEN started_time AND now() FROM wf.activity WHERE run_id = run_id_of('p0');
+SELECT wf_describe('p0') #> '{pending_activities,0,pause_info}' = pause_info FROM wf.activity WHERE run_id = run_id_of('p0');
+SELECT wf_pause_activity('p0', '1', reason => 'again', request_id => 'r');
+SELECT raises($$SELECT wf_pause_activity('p0', '1', request_id => 'other')$$);
+SELECT raises($$SELECT wf_pause_activity('p0', '1')$$);
+SELECT pause_info ->> 'reason' FROM wf.activity WHERE run_id = run_id_of('p0');
+SELECT failed('1@p0'), pause_info ->> 'reason' FROM wf.activity WHERE run_id = run_id_of('p0');
+SELECT acts('p0'), pause_info ->> 'reason' FROM wf.activity WHERE run_id = run_id_of('p0');
+SELECT wf_reset_activity('p0', '1', keep_paused => true);
+SELECT pause_info ->> 'reason' FROM wf.activity WHERE run_id = run_id_of('p0');
+SELECT wf_unpause_activity('p0', '1');
+SELECT pause_info IS NULL, wf_describe('p0') #> '{pending_activities,0}' ? 'pause_info' FROM wf.activity WHERE run_id = run_id_of('p0');
+SELECT wf_pause_activity('p0', '1', request_id => 'r');
+SELECT clean((pause_info - 'pause_time')::text) FROM wf.activity WHERE run_id = run_id_of('p0');
+SELECT wf_reset_activity('p0', '1');
+SELECT pause_info IS NULL FROM wf.activity WHERE run_id = run_id_of('p0');
+SELECT raises($$SELECT wf_pause_activity('p0', '1', reason => repeat('x', 1001))$$);
+SELECT raises($$SELECT wf_pause_activity('p0', '1', request_id => repeat('x', 1001))$$);
 -- One of several; by run id.
 SELECT new_act('p2', n => 2);
 SELECT wf_pause_activity('p2', '1', run_id_of('p2'), 'test_activity_operators');

@@ -223,6 +223,7 @@ SELECT pg_temp.breaks($$UPDATE wf.activity SET activity_id = 'v', activity_type 
 SELECT pg_temp.breaks($$UPDATE wf.activity SET cancel_requested_event_id = 4, cancel_requested = true, state = 'CancelRequested'$$);
 SELECT pg_temp.breaks($$UPDATE wf.activity SET cancel_requested = true$$);
 SELECT pg_temp.breaks($$UPDATE wf.activity SET started_time = now()$$);
+SELECT pg_temp.breaks($$UPDATE wf.activity SET pause_info = '{}'$$);
 SELECT pg_temp.breaks($$UPDATE wf.activity SET scheduled_event_id = 4$$);
 -- The buffer.
 SELECT pg_temp.breaks($$DELETE FROM wf.buffered_event WHERE position = 0$$);
