@@ -97,6 +97,15 @@ SELECT acts('s12');
 SELECT beat('1@s12');
 SELECT canceled('1@s12');
 SELECT h('s12');
+-- ... and fails: no further attempt when it goes on, nor after a reset.
+SELECT new_started('s13', force => true), poll('s13'), wf_pause_activity('s13', '1');
+SELECT reply('s13', commands(c_cancel_act(5))), failed('1@s13'), acts('s13'), outcome('s13');
+SELECT new_started('s14', force => true), poll('s14'), reply('s14', commands(c_cancel_act(5)));
+SELECT wf_reset_activity('s14', '1'), beat('1@s14'), failed('1@s14'), acts('s14'), outcome('s14');
+-- Paused while it ran, which has failed: no worker has it any more.
+SELECT new_started('s15', force => true), poll('s15'), wf_pause_activity('s15', '1'), failed('1@s15'), acts('s15');
+SELECT reply('s15', commands(c_cancel_act(5)));
+SELECT h('s15'), acts('s15');
 
 -- Its end is in the buffer: only the request, then what is in the buffer.
 SELECT new_started('b', force => true), poll('b'), done('1@b');
