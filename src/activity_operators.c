@@ -218,7 +218,7 @@ wfi_update_activity_options(PG_FUNCTION_ARGS)
 				 errdetail("%s", problem)));
 	wfi_activity_set_options(activity, wfi_object_end(&options));
 	if (policy != NULL && !wfi_activity_started(activity) &&
-		activity->last_attempt_complete_time != WFI_NEVER)
+		activity->attempt > 1)
 	{
 		/* it waits as long as it would have by this policy */
 		activity->scheduled_time = activity->last_attempt_complete_time +

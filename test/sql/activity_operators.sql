@@ -185,6 +185,13 @@ SELECT new_waiting('o10'), wf_update_activity_options('o10', '1', retry_policy =
 SELECT wf_update_activity_options('o10', '1', heartbeat_timeout => '9s'), waits('o10');
 SELECT wf_update_activity_options('o10', '1', retry_policy => '{"initial_interval": "0.001s"}'), wait_apoll('o10');
 SELECT new_act('o11'), wf_update_activity_options('o11', '1', retry_policy => '{"initial_interval": "3600s"}'), apoll('o11');
+-- A first attempt waits for nothing, though there have been others: its time,
+-- from which its schedule to start counts, is that of the reset.
+SELECT new_waiting('o12'), wf_reset_activity('o12', '1');
+SELECT scheduled_time AS reset_time FROM wf.activity WHERE run_id = run_id_of('o12') \gset
+SELECT wf_update_activity_options('o12', '1', retry_policy => '{"initial_interval": "600s"}');
+SELECT scheduled_time = :'reset_time' FROM wf.activity WHERE run_id = run_id_of('o12');
+SELECT apoll('o12');
 -- A paused one stays paused.
 SELECT new_act('o9'), wf_pause_activity('o9', '1'), wf_update_activity_options('o9', '1', task_queue => 'o9-2');
 SELECT acts('o9'), apoll('o9'), apoll('o9-2');
