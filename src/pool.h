@@ -99,6 +99,8 @@ typedef struct WfiWorker
 	Latch	   *latch;
 	bool		leave;			/* it is to end when it has done its task */
 	bool		may_repeat;		/* looking, it may take any function */
+	bool		in_queue;		/* it is looking into that one: */
+	int			queue;
 	uint32		function;		/* that it runs, by its hash; or 0 */
 	TimestampTz start_time;
 	/* the attempt of an activity that it runs */

@@ -230,6 +230,8 @@ wfi_worker_begin_queue(int bit)
 {
 	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
 	wfi_queue_set_remove(&my_crew()->marked, bit);
+	wfi_this_worker->queue = bit;
+	wfi_this_worker->in_queue = true;
 	LWLockRelease(wfi_pool->lock);
 }
 
@@ -243,6 +245,7 @@ wfi_worker_end_queue(int bit, bool found, const WfiLook *look)
 	WfiCrew    *crew = my_crew();
 
 	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	wfi_this_worker->in_queue = false;
 	if (found)
 		wfi_queue_set_add(&crew->marked, bit);
 	else if (look->nbusy > 0)
@@ -253,7 +256,7 @@ wfi_worker_end_queue(int bit, bool found, const WfiLook *look)
 /*
  * This worker has taken a task.  To be called before the transaction that
  * claims it commits, so that no news about the attempt is missed.  When more
- * tasks wait in queues, somebody else is woken up.
+ * tasks wait in queues, somebody else is woken up, who finds this queue marked.
  */
 void
 wfi_worker_took(uint32 function, const pg_uuid_t *token, bool interruptible,
@@ -272,10 +275,11 @@ wfi_worker_took(uint32 function, const pg_uuid_t *token, bool interruptible,
 	me->interruptible = interruptible;
 	me->cancel_requested = false;
 	me->ended = false;
-	if (from_queue && crew->ready > 0)
-		crew->ready--;
-	if (from_queue && crew->ready > 0)
+	if (from_queue && crew->ready > 0 && --crew->ready > 0)
+	{
+		wfi_queue_set_add(&crew->marked, me->queue);
 		poke = wfi_pool_wake_one(crew);
+	}
 	LWLockRelease(wfi_pool->lock);
 	if (poke)
 		wfi_poke_driver(MyDatabaseId);
@@ -303,9 +307,26 @@ wfi_worker_done(void)
 	return !ended;
 }
 
+/* Is another worker of the crew in the middle of a queue? */
+static bool
+others_in_queue(void)
+{
+	for (int i = 0; i < WFI_POOL_SIZE; i++)
+	{
+		const WfiWorker *worker = &wfi_pool->workers[i];
+
+		if (worker != wfi_this_worker && worker->in_queue &&
+			worker->state != WFI_WORKER_FREE &&
+			worker->crew == wfi_this_worker->crew)
+			return true;
+	}
+	return false;
+}
+
 /*
  * There is nothing to do; false if there may be something since, or this
- * worker is not to rest while others wait for a place.
+ * worker is not to rest while others wait for a place.  A queue that somebody
+ * is looking into is not marked; there may be more in it than he takes.
  */
 bool
 wfi_worker_rest(void)
@@ -323,7 +344,8 @@ wfi_worker_rest(void)
 	if (rest)
 	{
 		wfi_this_worker->state = WFI_WORKER_IDLE;
-		crew->ready = 0;
+		if (!others_in_queue())
+			crew->ready = 0;
 	}
 	LWLockRelease(wfi_pool->lock);
 	return rest;

@@ -150,6 +150,22 @@ wait_until($node, q(SELECT count(*) = 1 FROM wf.activity WHERE state = 'Started'
 sql(q(SELECT wf_terminate('hang2')));
 flow('last', 'step', 1);
 is(closed($node, 'last'), 'Completed 1', 'one that was terminated leaves its worker to others');
+
+#
+# As many workers as there are tasks, new ones or idle ones
+#
+
+$node->append_conf('postgresql.conf', 'workflow_interrupt.max_workers_per_role = 8');
+$node->reload;
+wait_until($node, q(SELECT setting = '8' FROM pg_settings WHERE name = 'workflow_interrupt.max_workers_per_role'));
+foreach my $round (1 .. 5)
+{
+	sql(qq[SELECT wf_start('many $round ' || i, 'flow', '{"activity": "hang", "times": 1}') FROM generate_series(1, 7) i]);
+	wait_until($node, q(SELECT count(*) = 7 FROM wf.activity WHERE state = 'Started'), "seven at a time, round $round");
+	sql(qq[SELECT wf_cancel(workflow_id) FROM wf.execution WHERE status = 'Running']);
+	wait_until($node, q(SELECT NOT EXISTS (SELECT FROM wf.execution WHERE status = 'Running')
+		AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'workflow_interrupt worker' AND state <> 'idle')));
+}
 is(sql('SELECT count(*) FROM wf_check()'), '0', 'everything is sound');
 
 done_testing();
