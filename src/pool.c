@@ -14,7 +14,8 @@
  * No slot is given away that would leave nothing to others: a role has a
  * limit of its own, and of a role's workers the last one takes no function
  * that another one is running.  So a function that never ends keeps itself
- * waiting, but nobody else.
+ * waiting, but nobody else.  Nor do different ones keep the role's workflows
+ * from hearing of a cancel: there is a helper then.
  */
 #include "postgres.h"
 
@@ -35,6 +36,9 @@
 
 /* ... or, when somebody is making room for it, after */
 #define ROOM_PAUSE_MS	50
+
+/* Activities that take all workers of a crew for so long bring it a helper */
+#define HELPER_MS		100
 
 /* When there was no process for somebody, keepers stay away for so long */
 #define SCARCE_MS		60000
@@ -94,6 +98,14 @@ wfi_queue_set_has(const WfiQueueSet *set, int bit)
 	return (set->words[bit / 64] & (UINT64CONST(1) << (bit % 64))) != 0;
 }
 
+/* Leave in a set what is in the other one, too. */
+void
+wfi_queue_set_meet(WfiQueueSet *set, const WfiQueueSet *other)
+{
+	for (int i = 0; i < WFI_QUEUE_WORDS; i++)
+		set->words[i] &= other->words[i];
+}
+
 void
 wfi_queue_set_join(WfiQueueSet *set, const WfiQueueSet *other)
 {
@@ -134,11 +146,62 @@ wfi_pool_exists(void)
 	return wfi_pool != NULL && wfi_pool->ncrews > 0;
 }
 
-/* The most workers that a crew may have. */
+/* The most workers that a crew may have, besides its helper. */
 int
 wfi_crew_limit(void)
 {
 	return Min(wfi_max_workers_per_role, wfi_max_workers);
+}
+
+/* May there be workflow tasks that a crew could run? */
+bool
+wfi_workflows_wait(const WfiCrew *crew)
+{
+	WfiQueueSet queues = crew->marked;
+
+	wfi_queue_set_meet(&queues, &crew->workflows);
+	return !wfi_queue_set_empty(&queues);
+}
+
+/*
+ * May a crew get another worker?  As long as it is below its limit; or else a
+ * helper, when workflow tasks wait and all others run activities: since when
+ * the last of them does, is *helper_since, else DT_NOBEGIN.
+ */
+static bool
+may_grow(const WfiCrew *crew, TimestampTz *helper_since)
+{
+	int			workers = 0;
+	bool		only_activities = true;
+	TimestampTz since = DT_NOBEGIN;
+
+	for (int i = 0; i < WFI_POOL_SIZE; i++)
+	{
+		const WfiWorker *worker = &wfi_pool->workers[i];
+
+		if (worker->state == WFI_WORKER_FREE ||
+			&wfi_pool->crews[worker->crew] != crew)
+			continue;
+		workers += !worker->helper;
+		only_activities &= worker->state == WFI_WORKER_BUSY &&
+			worker->has_token;
+		since = Max(since, worker->since);
+	}
+	*helper_since = DT_NOBEGIN;
+	if (workers < wfi_crew_limit())
+		return true;
+	*helper_since = since;
+	return crew->workers == workers && only_activities &&
+		wfi_workflows_wait(crew);
+}
+
+/* A worker that is idle is to look after its crew's queues. */
+static void
+wake(WfiWorker *worker)
+{
+	worker->state = WFI_WORKER_LOOKING;
+	worker->may_repeat = false;
+	SetLatch(worker->latch);
 }
 
 /*
@@ -149,6 +212,7 @@ bool
 wfi_pool_wake_one(WfiCrew *crew)
 {
 	int			index = crew - wfi_pool->crews;
+	TimestampTz since;
 
 	for (int i = 0; i < WFI_POOL_SIZE; i++)
 	{
@@ -156,17 +220,21 @@ wfi_pool_wake_one(WfiCrew *crew)
 
 		if (worker->crew != index || worker->leave)
 			continue;
+		if (worker->helper)
+		{
+			if (worker->state == WFI_WORKER_IDLE && wfi_workflows_wait(crew))
+				wake(worker);	/* it does not look after all of them */
+			continue;
+		}
 		if (worker->state == WFI_WORKER_STARTING)
 			return false;		/* it will look */
 		if (worker->state == WFI_WORKER_IDLE)
 		{
-			worker->state = WFI_WORKER_LOOKING;
-			worker->may_repeat = false;
-			SetLatch(worker->latch);
+			wake(worker);
 			return false;
 		}
 	}
-	if (crew->wanted || crew->workers >= wfi_crew_limit() ||
+	if (crew->wanted || !may_grow(crew, &since) ||
 		wfi_queue_set_empty(&crew->serves))
 		return false;
 	crew->wanted = true;
@@ -199,8 +267,8 @@ wfi_pool_publish(const WfiPoolNews *news)
 			continue;
 		crew->ready += news->tasks;
 		if (wfi_this_worker == NULL || wfi_this_worker->crew != i ||
-			wfi_this_worker->leave || wfi_worker_has_next() ||
-			crew->ready > 1)
+			wfi_this_worker->leave || wfi_this_worker->helper ||
+			wfi_worker_has_next() || crew->ready > 1)
 			poke |= wfi_pool_wake_one(crew);
 	}
 	LWLockRelease(wfi_pool->lock);
@@ -342,14 +410,18 @@ find_crew(Oid role, bool create)
 
 /* Which queues a role has functions for; false when there are too many roles. */
 bool
-wfi_pool_set_crew(Oid role, const WfiQueueSet *queues)
+wfi_pool_set_crew(Oid role, const WfiQueueSet *queues,
+				  const WfiQueueSet *workflows)
 {
 	WfiCrew    *crew;
 
 	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
 	crew = find_crew(role, true);
 	if (crew != NULL)
+	{
 		crew->serves = *queues;
+		crew->workflows = *workflows;
+	}
 	LWLockRelease(wfi_pool->lock);
 	return crew != NULL;
 }
@@ -480,11 +552,12 @@ wfi_pool_take_wish(WfiWorkerStart *start, TimestampTz *next)
 		int			i = (first + n) % WFI_MAX_CREWS;
 		WfiCrew    *crew = &wfi_pool->crews[i];
 		WfiWorker  *worker;
+		TimestampTz since;
 
 		if (!crew->wanted || crew->dboid != MyDatabaseId)
 			continue;
 		/* nor when others have done what it was wanted for */
-		if (crew->workers >= wfi_crew_limit() ||
+		if (!may_grow(crew, &since) ||
 			(crew->ready == 0 && wfi_queue_set_empty(&crew->marked)))
 		{
 			crew->wanted = false;
@@ -497,6 +570,14 @@ wfi_pool_take_wish(WfiWorkerStart *start, TimestampTz *next)
 		if (crew->retry_time > now)
 		{
 			*next = Min(*next, crew->retry_time);
+			continue;
+		}
+		/* activities may be done soon */
+		if (since != DT_NOBEGIN && now >= since &&
+			now < TimestampTzPlusMilliseconds(since, HELPER_MS))
+		{
+			*next = Min(*next,
+						TimestampTzPlusMilliseconds(since, HELPER_MS));
 			continue;
 		}
 		if (entry < 0 || workers >= wfi_max_workers)
@@ -514,6 +595,7 @@ wfi_pool_take_wish(WfiWorkerStart *start, TimestampTz *next)
 		worker->state = WFI_WORKER_STARTING;
 		worker->crew = i;
 		worker->generation = start->generation;
+		worker->helper = since != DT_NOBEGIN;
 		crew->workers++;
 		crew->wanted = false;
 		wfi_pool->next_crew = (i + 1) % WFI_MAX_CREWS;

@@ -9,6 +9,9 @@
  * A worker that is done with a task may go on at once with one that follows
  * from it (eager.c), for a while; it stays BUSY then.
  *
+ * While activities keep all workers of a crew, it has one more for workflow
+ * tasks only, its helper, so that workflows hear of cancels.
+ *
  * Life of a worker
  *
  *		 the driver registers it		it has functions
@@ -54,6 +57,7 @@ typedef struct WfiPoolNews
 typedef struct WfiLook
 {
 	WfiQueueSet queues;			/* these may have some */
+	bool		no_activities;
 	int			nbusy;			/* functions to leave alone, if any */
 	uint32		busy[WFI_POOL_SIZE];
 } WfiLook;
@@ -81,6 +85,7 @@ typedef struct WfiCrew
 	Oid			dboid;			/* InvalidOid: this entry is free */
 	Oid			role;
 	WfiQueueSet serves;			/* queues it has functions for */
+	WfiQueueSet workflows;		/* ... of workflows */
 	WfiQueueSet marked;			/* ... that may have tasks */
 	WfiQueueSet withheld;		/* ... that its last worker has left alone */
 	int			ready;			/* about so many tasks wait */
@@ -95,6 +100,7 @@ typedef struct WfiWorker
 	WfiWorkerState state;
 	int			crew;
 	uint32		generation;		/* counts the uses of this entry */
+	bool		helper;			/* it runs no activities */
 	int			pid;			/* 0 until it has attached */
 	Latch	   *latch;
 	bool		leave;			/* it is to end when it has done its task */
@@ -105,6 +111,7 @@ typedef struct WfiWorker
 	TimestampTz start_time;
 	/* the attempt of an activity that it runs */
 	bool		has_token;
+	TimestampTz since;			/* it runs activities */
 	pg_uuid_t	token;			/* hash of the secret in its token */
 	bool		interruptible;
 	bool		cancel_requested;
@@ -138,6 +145,7 @@ extern void wfi_queue_set_add(WfiQueueSet *set, int bit);
 extern void wfi_queue_set_remove(WfiQueueSet *set, int bit);
 extern bool wfi_queue_set_empty(const WfiQueueSet *set);
 extern bool wfi_queue_set_has(const WfiQueueSet *set, int bit);
+extern void wfi_queue_set_meet(WfiQueueSet *set, const WfiQueueSet *other);
 extern void wfi_queue_set_join(WfiQueueSet *set, const WfiQueueSet *other);
 extern bool wfi_pool_exists(void);
 extern void wfi_pool_publish(const WfiPoolNews *news);
@@ -148,7 +156,8 @@ extern int	wfi_pool_pids(Oid dboid, int *pids);
 
 /* for the driver */
 extern uint32 wfi_pool_registrations(void);
-extern bool wfi_pool_set_crew(Oid role, const WfiQueueSet *queues);
+extern bool wfi_pool_set_crew(Oid role, const WfiQueueSet *queues,
+							  const WfiQueueSet *workflows);
 extern void wfi_pool_forget_crews(Oid dboid, List *but_roles);
 extern void wfi_pool_driver_attach(void);
 extern bool wfi_pool_take_wish(WfiWorkerStart *start, TimestampTz *next);
@@ -161,6 +170,7 @@ extern bool wfi_pool_take_marks(Oid role, WfiQueueSet *queues);
 
 /* for pool_worker.c */
 extern int	wfi_crew_limit(void);
+extern bool wfi_workflows_wait(const WfiCrew *crew);
 extern bool wfi_pool_wake_one(WfiCrew *crew);
 extern void wfi_pool_free_worker(WfiWorker *worker);
 extern void wfi_pool_put_off(WfiCrew *crew);
@@ -172,7 +182,7 @@ extern bool wfi_worker_must_leave(void);
 extern void wfi_worker_begin_look(WfiLook *look);
 extern void wfi_worker_begin_queue(int bit);
 extern void wfi_worker_end_queue(int bit, bool found, const WfiLook *look);
-extern bool wfi_worker_goes_on(uint32 function);
+extern bool wfi_worker_goes_on(char kind, uint32 function);
 extern void wfi_worker_took(uint32 function, const pg_uuid_t *token,
 							bool interruptible, bool from_queue);
 extern bool wfi_worker_done(void);

@@ -124,18 +124,22 @@ set_crews(void)
 	foreach(lc, roles)
 	{
 		WfiQueueSet queues = {0};
+		WfiQueueSet workflows = {0};
 		ListCell   *other;
 
 		foreach(other, functions)
 		{
 			const WfiFunction *function = lfirst(other);
+			int			bit = wfi_queue_bit(function->kind,
+											function->task_queue);
 
-			if (function->role == lfirst_oid(lc))
-				wfi_queue_set_add(&queues,
-								  wfi_queue_bit(function->kind,
-												function->task_queue));
+			if (function->role != lfirst_oid(lc))
+				continue;
+			wfi_queue_set_add(&queues, bit);
+			if (function->kind == WFI_TASK_WORKFLOW)
+				wfi_queue_set_add(&workflows, bit);
 		}
-		if (!wfi_pool_set_crew(lfirst_oid(lc), &queues))
+		if (!wfi_pool_set_crew(lfirst_oid(lc), &queues, &workflows))
 			ereport(WARNING,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("too many roles have registered functions for workflows and activities"),

@@ -151,13 +151,14 @@ look_around(WfiLook *look)
 	{
 		WfiWorker  *worker = &wfi_pool->workers[i];
 
-		if (worker == me || worker->crew != me->crew || !occupied(worker))
+		if (worker == me || worker->crew != me->crew || worker->helper ||
+			!occupied(worker))
 			continue;
 		others++;
 		if (worker->function != 0)
 			look->busy[look->nbusy++] = worker->function;
 	}
-	me->may_repeat = wfi_crew_limit() - others > 1 || others == 0;
+	me->may_repeat = wfi_crew_limit() - others > 1 || others == 0 || me->helper;
 	if (me->may_repeat)
 		look->nbusy = 0;
 }
@@ -172,6 +173,9 @@ wfi_worker_begin_look(WfiLook *look)
 	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
 	wfi_this_worker->state = WFI_WORKER_LOOKING;
 	look->queues = my_crew()->marked;
+	look->no_activities = wfi_this_worker->helper;
+	if (look->no_activities)
+		wfi_queue_set_meet(&look->queues, &my_crew()->workflows);
 	look_around(look);
 	LWLockRelease(wfi_pool->lock);
 }
@@ -193,11 +197,11 @@ others_run(uint32 function)
 
 /*
  * This worker is about to be done with its task; may it go on with that
- * function, by the rules for those who look for tasks?  Then it has left the
+ * function of that kind, by the rules for those who look for tasks?  Then it has left the
  * function that it ran so far to others.
  */
 bool
-wfi_worker_goes_on(uint32 function)
+wfi_worker_goes_on(char kind, uint32 function)
 {
 	WfiWorker  *me = wfi_this_worker;
 	WfiCrew    *crew = my_crew();
@@ -208,6 +212,7 @@ wfi_worker_goes_on(uint32 function)
 	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
 	look_around(&look);
 	may = !me->leave && !others_turn() &&
+		!(me->helper && kind == WFI_TASK_ACTIVITY) &&
 		(look.nbusy == 0 || !others_run(function));
 	if (may)
 	{
@@ -248,7 +253,7 @@ wfi_worker_end_queue(int bit, bool found, const WfiLook *look)
 	wfi_this_worker->in_queue = false;
 	if (found)
 		wfi_queue_set_add(&crew->marked, bit);
-	else if (look->nbusy > 0)
+	else if (look->nbusy > 0 || look->no_activities)
 		wfi_queue_set_add(&crew->withheld, bit);
 	LWLockRelease(wfi_pool->lock);
 }
@@ -269,6 +274,8 @@ wfi_worker_took(uint32 function, const pg_uuid_t *token, bool interruptible,
 	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
 	me->state = WFI_WORKER_BUSY;
 	me->function = function;
+	if (token != NULL && !me->has_token)
+		me->since = GetCurrentTimestamp();
 	me->has_token = token != NULL;
 	if (token != NULL)
 		me->token = *token;
@@ -280,6 +287,9 @@ wfi_worker_took(uint32 function, const pg_uuid_t *token, bool interruptible,
 		wfi_queue_set_add(&crew->marked, me->queue);
 		poke = wfi_pool_wake_one(crew);
 	}
+	else if (token != NULL && crew->workers >= wfi_crew_limit() &&
+			 wfi_workflows_wait(crew))
+		poke = wfi_pool_wake_one(crew); /* there may be nobody else for them */
 	LWLockRelease(wfi_pool->lock);
 	if (poke)
 		wfi_poke_driver(MyDatabaseId);
@@ -335,7 +345,8 @@ wfi_worker_rest(void)
 	bool		rest;
 
 	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
-	rest = wfi_queue_set_empty(&crew->marked);
+	rest = wfi_this_worker->helper ? !wfi_workflows_wait(crew) :
+		wfi_queue_set_empty(&crew->marked);
 	if (rest && crew_waits())
 	{
 		wfi_this_worker->leave = true;
@@ -344,7 +355,7 @@ wfi_worker_rest(void)
 	if (rest)
 	{
 		wfi_this_worker->state = WFI_WORKER_IDLE;
-		if (!others_in_queue())
+		if (!wfi_this_worker->helper && !others_in_queue())
 			crew->ready = 0;
 	}
 	LWLockRelease(wfi_pool->lock);

@@ -177,7 +177,7 @@ wfi_settings_init(void)
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("workflow_interrupt.max_workers_per_role",
 							"Sets how many of them may run functions of one role in one database.",
-							"From 2 on, the last one takes no function that another one is running.",
+							"From 2 on, the last one takes no function that another one is running. While all run activities, there may be one more for workflow tasks.",
 							&wfi_max_workers_per_role,
 							4, 1, WFI_POOL_SIZE,
 							PGC_SIGHUP, 0,

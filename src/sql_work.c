@@ -46,7 +46,11 @@ is_busy(const WfiFunction *function, const WfiLook *look)
 {
 	uint32		hash;
 
-	if (look == NULL || look->nbusy == 0)
+	if (look == NULL)
+		return false;
+	if (look->no_activities && function->kind == WFI_TASK_ACTIVITY)
+		return true;
+	if (look->nbusy == 0)
 		return false;
 	hash = wfi_function_hash(function);
 	for (int i = 0; i < look->nbusy; i++)

@@ -259,7 +259,7 @@ wants_next(char kind, const char *namespace, const char *task_queue,
 		GetSessionUserId() == role &&
 		wfi_pool_registrations() == known_registrations &&
 		GetCurrentTimestamp() < go_on_until &&
-		wfi_worker_goes_on(wfi_function_hash(function));
+		wfi_worker_goes_on(kind, wfi_function_hash(function));
 }
 
 /* Receive such a task; or none, when that was undone. */

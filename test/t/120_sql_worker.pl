@@ -265,6 +265,25 @@ cmp_ok(scalar worker_pids($node), '<=', 6, 'nor than there may be');
 sql(q(SELECT wf_terminate(workflow_id) FROM wf.execution WHERE workflow_id ~ '^stuck' AND status = 'Running'));
 wait_until($node, q(SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'workflow_interrupt worker' AND state = 'active')), 'all of them are ended');
 
+# Activities that take all workers of their role leave it one for workflow
+# tasks, and for nothing else: a cancel is heard of.
+sql('GRANT EXECUTE ON FUNCTION wf_signal_receive, wf_activity TO ann');
+functions('ann', waits => [ workflow => q[BEGIN PERFORM wf_signal_receive('never'); RETURN NULL; END] ],
+	whose => [ workflow => q[BEGIN RETURN wf_activity('whoami'); END] ],
+	map { ("stuck_$_" => [ activity => $stuck ]) } 1 .. 3);
+sql(q(SELECT wf_start('waits', 'waits')));
+wait_until($node, q(SELECT EXISTS (SELECT FROM wf_history('waits') WHERE event_type = 'WorkflowTaskCompleted')));
+sql("SELECT test.act('stuck_' || i, 'stuck_' || i) FROM generate_series(1, 3) i");
+wait_until($node, q(SELECT count(*) = 3 FROM wf.activity WHERE state = 'Started'), 'activities that take all workers of a role');
+sql(q(SELECT wf_start('whose', 'whose')));
+sql(q(SELECT wf_cancel('waits')));
+is(closed($node, 'waits'), 'Canceled', '... do not keep a cancel from its workflow');
+wait_until($node, q(SELECT EXISTS (SELECT FROM wf.activity WHERE activity_type = 'whoami')), '... nor another one from asking for an activity');
+is(sql(q(SELECT state FROM wf.activity WHERE activity_type = 'whoami')), 'Scheduled', '... which waits');
+cmp_ok(scalar worker_pids($node, 'ann'), '<=', 4, '... with one more worker');
+sql(q(SELECT wf_terminate(workflow_id) FROM wf.execution WHERE workflow_id ~ '^stuck' AND status = 'Running'));
+is(closed($node, 'whose'), 'Completed ["ann", "ann", "off"]', '... until there is one for it');
+
 # When there is room for one only, roles take turns.
 $node->append_conf('postgresql.conf', 'workflow_interrupt.max_workers = 1');
 $node->reload;
