@@ -10,6 +10,7 @@ use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 use WfiTest;
 
@@ -29,7 +30,8 @@ my $session = open_session($node);
 $listener->{psql}->query_safe('LISTEN '
 	  . sql("SELECT quote_ident(wf_channel('worker', '$identity'))"));
 
-# Starts a workflow and its activities, and has the worker take the first.
+# Starts a workflow and its activities, and has the worker take the first; in
+# one transaction, so that no time-out comes between.
 sub started
 {
 	my ($id, $options, $run_timeout) = @_;
@@ -37,11 +39,13 @@ sub started
 	$options //= '{}';
 	$run_timeout //= 'NULL';
 	sql(qq(
+		BEGIN;
 		SELECT FROM wf_start('$id', 'type', task_queue => '$id', run_timeout => $run_timeout);
 		SELECT FROM wf_poll_workflow_task('$id') t, wf_respond_workflow_task_completed(task_token, (
 			SELECT jsonb_agg('{"command_type": "ScheduleActivityTask", "activity_type": "type", "start_to_close_timeout": "3600s"}'::jsonb
 			|| jsonb_build_object('activity_id', i) || '$options') FROM unnest(ARRAY['1', '2']) i));
-		SELECT FROM wf_poll_activity_task('$id', identity => '$identity')));
+		SELECT FROM wf_poll_activity_task('$id', identity => '$identity');
+		COMMIT));
 }
 
 # A reply to the workflow task.
@@ -61,18 +65,20 @@ sub cancel
 }
 
 # What is pushed for a workflow, in short, before the mark; the rest of each
-# payload is checked.
+# payload is checked.  What the driver itself has done can be seen a moment
+# before it is told: it is waited for.
 my $marks = 0;
 
 sub pushed
 {
-	my ($id) = @_;
+	my ($id, $by_driver) = @_;
+	my $attempts = $by_driver ? 20 * $PostgreSQL::Test::Utils::timeout_default : 0;
 	my $run_id = sql("SELECT run_id FROM wf.execution WHERE workflow_id = '$id' ORDER BY start_time LIMIT 1");
 	my @pushed;
 
-	# a notice of the driver's comes after those it has sent before
+	usleep(50_000) while $attempts-- > 0 && !grep { $_->[1] !~ /"task_queue"/ } notices($listener);
 	$marks++;
-	sql("SELECT wf_start('mark-$marks', 'type', task_queue => 'mark-$marks')");
+	sql(mark("mark-$marks"));
 	foreach my $notice (wait_for_notice($listener, "mark-$marks"))
 	{
 		next if $notice->[1] =~ /"task_queue"/;
@@ -139,17 +145,17 @@ is_pushed('finished', q(SELECT wf_respond_activity_task_completed_by_id('finishe
 started('retry', '{"start_to_close_timeout": "0.1s", "retry_policy": {"initial_interval": "3600s"}}');
 ok($node->poll_query_until('postgres', q(SELECT attempt = 2 FROM wf.activity JOIN wf.execution USING (run_id)
 	WHERE workflow_id = 'retry' AND activity_id = '1')), 'retry: timed out');
-is(pushed('retry'), '1 attempt 1: TimedOut', 'retry: time-out of an attempt');
+is(pushed('retry', 1), '1 attempt 1: TimedOut', 'retry: time-out of an attempt');
 is_pushed('retry', q(SELECT wf_terminate('retry')), '', 'nobody runs the next one');
 
 started('timeout', '{"start_to_close_timeout": "0.1s", "retry_policy": {"maximum_attempts": 1}}');
 ok($node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM wf_history('timeout') WHERE event_type = 'ActivityTaskTimedOut')),
 	'timeout: timed out');
-is(pushed('timeout'), '1 attempt 1: TimedOut', 'timeout: of the last attempt');
+is(pushed('timeout', 1), '1 attempt 1: TimedOut', 'timeout: of the last attempt');
 
 started('run', '{}', q('0.5s'));
 ok($node->poll_query_until('postgres', q(SELECT status = 'TimedOut' FROM wf.execution WHERE workflow_id = 'run')), 'run: timed out');
-is(pushed('run'), '1 attempt 1: TimedOut', 'run: time-out of the run');
+is(pushed('run', 1), '1 attempt 1: TimedOut', 'run: time-out of the run');
 
 # The longest payload there is.
 sql(q(

@@ -13,7 +13,9 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(new_node driver_pid wait_for_driver wait_for_no_driver
-  listener notices wait_for_notice open_session no_task_failed check_sound);
+  listener notices wait_for_notice mark open_session no_task_failed check_sound);
+
+my $marks = 0;
 
 # A running node with the library preloaded, the extension not created.  Runs
 # that only these tests start can be told to hurry by more configuration.
@@ -125,6 +127,18 @@ sub wait_for_notice
 		usleep(50_000);
 	}
 	BAIL_OUT('no notice about queue ' . ($queue // '(any)'));
+}
+
+# SQL that starts a workflow with a task on a queue, behind others that nobody
+# listens for: more than a transaction announces by itself.  So the driver does,
+# after all that was committed before; a transaction's own notice may come
+# before one that the driver still has.
+sub mark
+{
+	my ($queue) = @_;
+
+	$marks++;
+	return 'SELECT ' . join ', ', map { "wf_start('mark $marks $_', 't', task_queue => '$_')" } (map { "unheard $_" } 1 .. 4), $queue;
 }
 
 # No workflow task in database postgres has failed, beside those that an
