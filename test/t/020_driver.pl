@@ -96,14 +96,13 @@ ok($node->poll_query_until('postgres',
 # The driver between two things to do
 #
 
-$node->poll_query_until('postgres', "SELECT state = 'idle' FROM pg_stat_activity WHERE pid = $driver");
-is($node->safe_psql('postgres',
-		"SELECT backend_xmin IS NULL AND xact_start IS NULL AND application_name = 'workflow_interrupt driver'
-			AND wait_event_type = 'Extension'
+ok($node->poll_query_until('postgres',
+		"SELECT state = 'idle' AND wait_event_type = 'Extension' AND backend_xmin IS NULL AND xact_start IS NULL
+			AND application_name = 'workflow_interrupt driver'
 		FROM pg_stat_activity WHERE pid = $driver"),
-	't', 'sleeps outside of a transaction');
-is($node->safe_psql('postgres', "SELECT count(*) FROM pg_locks WHERE pid = $driver AND locktype = 'relation'"),
-	'0', 'and holds no locks');
+	'sleeps outside of a transaction');
+ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_locks WHERE pid = $driver AND locktype = 'relation'"),
+	'and holds no locks');
 
 #
 # Trouble

@@ -211,6 +211,8 @@ $node->safe_psql('postgres', q(SELECT wf_start('crash', 't', start_delay => '0.5
 $offset = -s $node->logfile;
 kill(9, $pid);
 $node->wait_for_log(qr/all server processes terminated; reinitializing/, $offset);
+# without a query, as a psql that cannot connect would not read it
+ok($node->poll_query_until('postgres', undef, ''), 'the server is back');
 ok($node->poll_query_until('postgres',
 		q(SELECT count(*) = 1 FROM wf.task JOIN wf.execution USING (shard, run_id) WHERE workflow_id = 'crash')),
 	'kill -9 of a driver');

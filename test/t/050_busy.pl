@@ -22,7 +22,7 @@ $node->safe_psql('postgres', 'CREATE EXTENSION workflow_interrupt');
 wait_for_driver($node, 'postgres');
 
 $node->safe_psql('postgres', qq(
-	SELECT wf_start('busy ' || i, 't', task_queue => 'q') FROM generate_series(1, $runs) i));
+	SELECT wf_start('busy ' || i, 't', task_queue => 'q', task_timeout => '1h') FROM generate_series(1, $runs) i));
 my $s = open_session($node);
 $s->query_safe('BEGIN');
 $s->query_safe("SELECT count(wf_signal('busy ' || i, 'hold')) FROM generate_series(1, $runs) i");
@@ -53,7 +53,7 @@ foreach my $direct ('on', 'off')
 
 	is($node->safe_psql('postgres', "$set SELECT count(*) FROM wf_poll_workflow_task('q', 10)"),
 		'0', "direct access $direct: a poll passes over all of them");
-	$node->safe_psql('postgres', "SELECT wf_start('free $direct', 't', task_queue => 'q')");
+	$node->safe_psql('postgres', "SELECT wf_start('free $direct', 't', task_queue => 'q', task_timeout => '1h')");
 	is($node->safe_psql('postgres', "$set SELECT workflow_id FROM wf_poll_workflow_task('q', 10)"),
 		"free $direct", 'and finds the task of a run that is free');
 }
