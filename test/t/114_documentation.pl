@@ -63,6 +63,8 @@ my %code = (
 		}
 		elsif ($event{TimerFired} && !$event{ActivityTaskCancelRequested})
 		{
+			# three seconds may not be enough for it to begin
+			select(undef, undef, undef, 0.1) until -e $ENV{BEGUN};
 			cancel('cancellable_activity');
 		}
 	},
@@ -110,7 +112,7 @@ PERL
 
 my %activity = (
 	# heartbeats for ever; on a cancel it tidies up and shows as canceled
-	cancellable_activity => q(trap 'echo Activity cancelled; exit 143' TERM; while :; do echo some details >&3; sleep 0.5 & wait $!; done),
+	cancellable_activity => "trap 'echo Activity cancelled; exit 143' TERM; : >$dir/begun; while :; do echo some details >&3; sleep 0.5 & wait \$!; done",
 	run_activity => q(perl -MJSON::PP -e 'my $i = JSON::PP->new->decode(<STDIN>); print "$i->{arg1}$i->{arg2}"'),
 	# on a cancel it stops, and completes
 	ActivityToBeCanceled => q(trap 'echo I am canceled by Done; exit 0' TERM; while :; do echo '""' >&3; sleep 0.5 & wait $!; done),
@@ -120,7 +122,7 @@ my %activity = (
 	stubborn => "trap 'n=100' TERM; n=0; while [ \$n -lt 100 ] || [ ! -e $dir/enough ]; do n=\$((n + 1)); echo \$n >&3; sleep 0.1 & wait \$!; done; echo finished",
 	check => 'true');
 my $worker = start_worker('q', '--poll-interval=600', '--grace-period=60',
-	(map { "--workflow=$_=FIXED=$dir/fixed exec perl $dir/workflow.pl" } qw(GreetingWorkflow YourWorkflow BackgroundCheck)),
+	(map { "--workflow=$_=FIXED=$dir/fixed BEGUN=$dir/begun exec perl $dir/workflow.pl" } qw(GreetingWorkflow YourWorkflow BackgroundCheck)),
 	(map { "--activity=$_=$activity{$_}" } keys %activity));
 
 sub start { return sql(qq(SELECT wf_start('$_[0]', '$_[1]', '$_[2]', task_queue => 'q'))) }
@@ -191,8 +193,12 @@ is(sql(q(SELECT count(*) FROM wf_history('terminated') WHERE event_id > 5 AND ev
 $run_id = start('my-background-check', 'BackgroundCheck', 'null');
 wait_for_event('my-background-check', 'WorkflowTaskFailed');
 is(attribute('my-background-check', 'WorkflowTaskFailed', '{failure,stack_trace}'), "history has no activity chekc\n", 'a workflow is blocked');
+# The blocked run, which is tried again, must not get hold of the fixed code.
+my $session = $node->background_psql('postgres');
+$session->query_safe(q(BEGIN; SELECT count(*) FROM wf_reset('my-background-check', 4, 'Fixed non-deterministic code')));
 append_to_file("$dir/fixed", '');
-sql(q(SELECT count(*) FROM wf_reset('my-background-check', 4, 'Fixed non-deterministic code')));
+$session->query_safe('COMMIT');
+$session->quit;
 wait_closed('my-background-check');
 is(status('my-background-check'), 'Completed', 'it is reset to event 4, and completes');
 is(attribute('my-background-check', 'WorkflowTaskFailed', '{failure,message}'), 'Fixed non-deterministic code', '... with the reason in its history');
