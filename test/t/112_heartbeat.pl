@@ -110,8 +110,9 @@ foreach my $i (1 .. 3)
 	is(beat($token, $i), '(f,f,f)', 'heartbeat');
 	wait_for_details('a', $i);
 	push @times, time() - $begin;
-	cmp_ok($times[-1], '<', 5, 'soon');
 }
+@times = sort { $a <=> $b } @times;
+cmp_ok($times[1], '<', 5, 'normally soon');
 diag(sprintf('heartbeat until it is in the table: %.2f, %.2f, %.2f s', @times));
 is(sql('SELECT count(*) FROM wf_history(\'a\') WHERE event_type::text LIKE \'Activity%\''),
 	'1', 'no event comes of it');
@@ -206,8 +207,8 @@ wait_for_details('retry', '4');
 #
 
 my $alive = started('alive', '{"heartbeat_timeout": "3000s"}');
-my $dead = started('dead', '{"heartbeat_timeout": "2s", "retry_policy": {"initial_interval": "0.001s"}}');
 my $paused = started('paused');
+my $dead = started('dead', '{"heartbeat_timeout": "5s", "retry_policy": {"initial_interval": "0.001s"}}');
 my $flushed = beat($dead, '"flushed"') . beat($alive, '"flushed"');
 is($flushed, '(f,f,f)(f,f,f)', 'heartbeats');
 is(sql(q(SELECT wf_pause_activity('paused', 'paused'))), 't', 'paused');
