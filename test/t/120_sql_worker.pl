@@ -42,6 +42,13 @@ sub wait_started
 		WHERE e.workflow_id = '$id'");
 }
 
+# Which process the activity of a workflow, which is over, was run by.
+sub worker_of
+{
+	return sql("SELECT replace(attributes ->> 'identity', 'workflow_interrupt worker ', '')
+		FROM wf_history('$_[0]') WHERE event_type = 'ActivityTaskStarted'");
+}
+
 sub gone { return wait_until($node, "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $_[0])", $_[1]) }
 
 prepare_database($node);
@@ -119,14 +126,17 @@ my %long = (
 	querying => q[PERFORM count(*) FROM generate_series(1, 1000000000) a;],
 	looping => q[LOOP END LOOP;],
 	beating => q[LOOP PERFORM wf_activity_heartbeat(); PERFORM pg_sleep(0.01); END LOOP;]);
-functions('ann', map { ($_ => [ activity => "BEGIN $long{$_} RETURN '1'; $cleanup" ],
-		"${_}_on" => [ activity => "BEGIN $long{$_} RETURN '1'; $swallow" ]) } keys %long);
+# To be seen as soon as the handler would be called
+my $begun = q[PERFORM set_config('application_name', 'begun', true);];
+functions('ann', map { ($_ => [ activity => "BEGIN $begun $long{$_} RETURN '1'; $cleanup" ],
+		"${_}_on" => [ activity => "BEGIN $begun $long{$_} RETURN '1'; $swallow" ]) } keys %long);
 foreach my $name (sort keys %long)
 {
 	foreach my $type ($name, "${name}_on")
 	{
 		sql(qq(SELECT test.act('$type', '$type', '{"id": "$type"}')));
 		wait_started($type);
+		wait_until($node, q(SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'begun')));
 		my $before = time;
 		sql(qq(SELECT test.cancel_act('$type')));
 		is(outcome($node, $type), $type eq $name ? 'ActivityTaskCanceled cleaned up' : 'ActivityTaskCompleted WF001 activity canceled',
@@ -155,7 +165,7 @@ functions('ann',
 		END] ],
 	stubborn => [ stubborn => q[
 		BEGIN
-			PERFORM pg_sleep(0.5);
+			PERFORM pg_advisory_xact_lock_shared(1), pg_sleep(0.5);
 			PERFORM test.log('slept');
 			PERFORM wf_activity_heartbeat();
 			RETURN '1';
@@ -167,9 +177,12 @@ wait_started('busy', 'PgSleep');
 sql(q(SELECT test.cancel_act('busy')));
 is(outcome($node, 'busy'), 'ActivityTaskCompleted 5', 'after the cancel, nothing is interrupted any more');
 is(logged('busy'), 1, 'and what it did is done, as it completed');
+my $session = open_session($node);
+$session->query_safe('SELECT pg_advisory_lock(1)');
 sql(q(SELECT test.act('stubborn', 'stubborn')));
-wait_started('stubborn', 'PgSleep');
+wait_started('stubborn', 'advisory');
 sql(q(SELECT test.cancel_act('stubborn')));
+$session->quit;
 is(outcome($node, 'stubborn'), 'ActivityTaskCompleted told', 'one that is not interruptible is told by its heartbeat');
 sql(q(SELECT test.act('calls', 'insistent', NULL, '{"header": {"interruptible": true}}')));
 wait_started('calls', 'PgSleep');
@@ -203,14 +216,12 @@ functions('ann', judge => [ activity => q[BEGIN PERFORM test.log('judged'), wf_t
 sql(q(SELECT test.act('judged', 'judge')));
 wait_until($node, q(SELECT status = 'Terminated' FROM wf.execution WHERE workflow_id = 'judged'), 'an activity can terminate its own workflow');
 is(logged('judged'), 1, '... and what it did is done');
-sql(q(SELECT test.act('too long', 'deaf', NULL, '{"start_to_close_timeout": "1s", "retry_policy": {"maximum_attempts": 1}}')));
-$pid = wait_started('too long', 'PgSleep');
+sql(q(SELECT test.act('too long', 'deaf', NULL, '{"start_to_close_timeout": "3s", "retry_policy": {"maximum_attempts": 1}}')));
 is(outcome($node, 'too long'), 'ActivityTaskTimedOut activity StartToClose timeout', 'start-to-close time-out');
-gone($pid, '... ends the worker');
-sql(q(SELECT test.act('silent', 'deaf', NULL, '{"heartbeat_timeout": "1s", "retry_policy": {"maximum_attempts": 1}}')));
-$pid = wait_started('silent', 'PgSleep');
+gone(worker_of('too long'), '... ends the worker');
+sql(q(SELECT test.act('silent', 'deaf', NULL, '{"heartbeat_timeout": "3s", "retry_policy": {"maximum_attempts": 1}}')));
 is(outcome($node, 'silent'), 'ActivityTaskTimedOut activity Heartbeat timeout', 'heartbeat time-out');
-gone($pid, '... ends the worker');
+gone(worker_of('silent'), '... ends the worker');
 sql(q(SELECT test.act('by id', 'deaf')));
 $pid = wait_started('by id', 'PgSleep');
 sql(q(SELECT wf_respond_activity_task_completed_by_id('by id', '1', '"by somebody else"')));
@@ -221,7 +232,7 @@ is(logged('deaf') . logged('heard'), '00', 'and of all that nothing is left');
 functions('ann',
 	resume => [ activity => q[
 		BEGIN
-			IF (wf_activity_info() ->> 'attempt')::int = 1 THEN
+			IF wf_activity_heartbeat_details() IS NULL THEN
 				PERFORM wf_activity_heartbeat(input), pg_sleep(3600);
 			END IF;
 			RETURN wf_activity_heartbeat_details();

@@ -46,10 +46,12 @@ sub attempt
 	return outcome($node, $id);
 }
 
-# How many workers were started since that place in the log?
+# How many workers of ann were started since that place in the log?  (Others may
+# just come back from what was before.)
 sub started
 {
-	my $n = () = slurp_file($node->logfile, $_[0]) =~ /registering background worker "workflow_interrupt worker/g;
+	my $role = sql("SELECT 'ann'::regrole::oid");
+	my $n = () = slurp_file($node->logfile, $_[0]) =~ /registering background worker "workflow_interrupt worker for role $role /g;
 	return $n;
 }
 

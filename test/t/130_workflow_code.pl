@@ -153,12 +153,12 @@ BEGIN
 		PERFORM pg_sleep(0.1), wf_activity_heartbeat();
 	END LOOP;
 EXCEPTION WHEN SQLSTATE 'WF001' THEN
-	PERFORM pg_sleep(1);
+	PERFORM pg_sleep(CASE input #>> '{}' WHEN 'WaitCancellationCompleted' THEN 1 ELSE 3600 END);
 	RAISE;
 END]);
 workflow('waits', q[
 BEGIN
-	RETURN wf_activity('slow', start_to_close_timeout => '1 hour', cancellation_type => input #>> '{}');
+	RETURN wf_activity('slow', input, start_to_close_timeout => '1 hour', cancellation_type => input #>> '{}');
 EXCEPTION WHEN SQLSTATE 'WF001' THEN
 	PERFORM wf_activity('CleanupActivity', input);
 	RAISE;
@@ -222,7 +222,9 @@ activity('note', q[BEGIN PERFORM test.log('noted'); RETURN input; END]);
 workflow('busy', q[
 BEGIN
 	PERFORM wf_local_activity('note');
-	PERFORM pg_sleep(2);
+	WHILE NOT EXISTS (SELECT FROM wf.buffered_event UNION ALL SELECT FROM wf.event WHERE event_type = 'WorkflowExecutionSignaled') LOOP
+		PERFORM pg_sleep(0.1);
+	END LOOP;
 	RETURN coalesce(wf_signal_receive('s', '0'), '"no signal"');
 END]);
 sql(q(SELECT wf_start('busy', 'busy')));

@@ -62,6 +62,14 @@ BEGIN
 	RETURN NULL;
 END]);
 code('activity', 'nap', q[BEGIN PERFORM pg_sleep(0.02); RETURN input; END]);
+# Wait until the worker's keeper has come.
+code('activity', 'await keeper', q[
+BEGIN
+	WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'workflow_interrupt keeper' AND state IS NOT NULL) LOOP
+		PERFORM pg_sleep(0.02), pg_stat_clear_snapshot();
+	END LOOP;
+	RETURN NULL;
+END]);
 
 #
 # Steps of all kinds, in one code: what it returns is a digest of all it saw
@@ -123,7 +131,7 @@ code('workflow', 'counted', q[
 BEGIN
 	RAISE LOG 'from the top';
 	FOR i IN 1..600 LOOP
-		PERFORM wf_activity('step', '1');
+		PERFORM wf_activity(CASE i WHEN 60 THEN 'await keeper' ELSE 'step' END, '1');
 	END LOOP;
 	RETURN NULL;
 END]);
@@ -191,9 +199,12 @@ sql(q(SELECT wf_signal('patient', 'news', '"good"')));
 until_event('patient', 611);
 sql(q(SELECT wf_cancel('patient')));
 is(closed($node, 'patient'), 'Completed ["good", "cleaned up"]', '... it gets its signal, and its cancel');
-sql(q(SELECT wf_start('impatient', 'everything', '"nap"')));
-until_event('impatient', 500);
-sql(q(SELECT wf_cancel('impatient')));
+code('activity', 'cancel', q[
+BEGIN
+	PERFORM pg_sleep(0.02), wf_cancel('impatient') FROM wf_history('impatient') HAVING max(event_id) > 500;
+	RETURN input;
+END]);
+sql(q(SELECT wf_start('impatient', 'everything', '"cancel"')));
 is(closed($node, 'impatient'), 'Canceled', 'a cancel reaches code that is kept');
 
 #
@@ -316,15 +327,15 @@ BEGIN
 	END LOOP;
 END]);
 sql(q(SELECT wf_start('stuck', 'stuck', task_timeout => '1s')));
-wait_until($node, q(SELECT EXISTS (SELECT FROM wf.event WHERE event_type = 'WorkflowTaskTimedOut')), 'code that never waits has a time-out');
+wait_until($node, q(SELECT EXISTS (SELECT FROM wf_history('stuck') WHERE event_type = 'WorkflowTaskTimedOut' AND event_id > 360)),
+	'code that never waits has a time-out');
 sql(q(SELECT wf_terminate('stuck')));
 wait_until($node, "SELECT count(*) = 0 $keeper", '... which ends its keeper');
 
 sql(q(SELECT wf_start('last', 'everything', '"nap"')));
 until_event('last', 400);
 wait_until($node, "SELECT count(*) = 1 $keeper");
-sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'workflow_interrupt worker'));
-sql(q(SELECT wf_terminate('last', missing_ok => true)));
+sql(q(SELECT wf_terminate('last', missing_ok => true), pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'workflow_interrupt worker'));
 wait_until($node, "SELECT count(*) = 0 $keeper", 'a keeper ends with its worker');
 is(sql('SELECT count(*) FROM wf_check()'), '0', 'everything is sound');
 
