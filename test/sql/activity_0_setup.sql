@@ -38,7 +38,7 @@ END $$;
 CREATE FUNCTION wait_apoll(queue text, token text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = public, test AS $$
 DECLARE
-	give_up timestamptz := clock_timestamp() + interval '10 seconds';
+	give_up timestamptz := clock_timestamp() + interval '1 minute';
 	result text;
 BEGIN
 	LOOP

@@ -30,7 +30,7 @@ SELECT jsonb_path_query_array(wf_describe('many'), '$.pending_activities[*].acti
 SELECT new_started('beat'), wf_heartbeat(token_of('1@beat'), '{"row": 1}', 'worker 2');
 DO $$
 DECLARE
-	give_up timestamptz := clock_timestamp() + interval '10 seconds';
+	give_up timestamptz := clock_timestamp() + interval '1 minute';
 BEGIN
 	WHILE wf_describe('beat') #> '{pending_activities,0,heartbeat_details}' IS NULL AND clock_timestamp() < give_up LOOP
 		PERFORM wf_tick();

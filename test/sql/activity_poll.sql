@@ -6,7 +6,7 @@ SELECT test_begin('test_activity_poll');
 
 -- All that a worker needs.
 SELECT new_polled('a');
-SELECT reply('a', commands(c_act('1', '{"activity_type": "charge", "input": {"n": 1}, "schedule_to_close_timeout": "600s", "start_to_close_timeout": "30s", "heartbeat_timeout": "5s"}')));
+SELECT reply('a', commands(c_act('1', '{"activity_type": "charge", "input": {"n": 1}, "schedule_to_close_timeout": "600s", "start_to_close_timeout": "300s", "heartbeat_timeout": "50s"}')));
 CREATE TEMP TABLE polled AS SELECT * FROM wf_poll_activity_task('a', identity => 'worker');
 SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'polled'::regclass AND attnum > 0;
 SELECT workflow_id, run_id = run_id_of('a'), workflow_type, activity_id, activity_type, attempt, input, heartbeat_details,

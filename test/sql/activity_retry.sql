@@ -18,7 +18,7 @@ SELECT new_started('b', '{"input": {"n": 1}, "heartbeat_timeout": "60s", "schedu
 SELECT beat('1@b', '{"row": 1}'), failed('1@b');
 DO $$
 DECLARE
-	give_up timestamptz := clock_timestamp() + interval '10 seconds';
+	give_up timestamptz := clock_timestamp() + interval '1 minute';
 BEGIN
 	CREATE TEMP TABLE polled AS SELECT * FROM wf_poll_activity_task('b', identity => 'worker 2');
 	WHILE NOT EXISTS (SELECT FROM polled) AND clock_timestamp() < give_up LOOP
@@ -118,7 +118,7 @@ SELECT h('wt');
 SELECT new_started('polls', '{"retry_policy": {"initial_interval": "0.001s"}}'), failed('1@polls');
 DO $$
 DECLARE
-	give_up timestamptz := clock_timestamp() + interval '10 seconds';
+	give_up timestamptz := clock_timestamp() + interval '1 minute';
 BEGIN
 	WHILE apoll('polls') = 'nothing' AND clock_timestamp() < give_up LOOP
 	END LOOP;

@@ -206,9 +206,11 @@ SELECT lineage(n) FROM unnest('{row,row/7,row/8,row/9,row/10}'::text[]) n;
 
 -- Closed in other ways.  Timed out: the whole time-out again.
 SELECT new('timed', run_timeout => '1 second', execution_timeout => '1 hour'), poll('timed'), reply('timed'), wait_for('timed', 'WfTimedOut');
+BEGIN;
 SELECT reset('timed', 4), h('timed/2');
 SELECT run_expiration_time - start_time, execution_expiration_time - start_time, first_task_time FROM wf.execution WHERE run_id = run_id_of('timed/2');
 SELECT poll('timed'), wait_for('timed/2', 'WfTimedOut');
+COMMIT;
 -- Terminated.
 SELECT new_idle('terminated'), wf_terminate('terminated', 'oops'), reset('terminated', 4), h('terminated'), h('terminated/2');
 -- Canceled: the request is lost when it came after the point ...

@@ -262,7 +262,7 @@ END $$;
 CREATE FUNCTION wait_for(run text, event text, n int DEFAULT 1) RETURNS text
 LANGUAGE plpgsql SET search_path = public, test AS $$
 DECLARE
-	give_up timestamptz := clock_timestamp() + interval '10 seconds';
+	give_up timestamptz := clock_timestamp() + interval '1 minute';
 BEGIN
 	LOOP
 		PERFORM wf_tick();
@@ -280,7 +280,7 @@ END $$;
 CREATE FUNCTION wait_poll(queue text) RETURNS text
 LANGUAGE plpgsql SET search_path = public, test AS $$
 DECLARE
-	give_up timestamptz := clock_timestamp() + interval '10 seconds';
+	give_up timestamptz := clock_timestamp() + interval '1 minute';
 	result text;
 BEGIN
 	LOOP
@@ -299,7 +299,7 @@ DECLARE
 BEGIN
 	WHILE clock_timestamp() <= until LOOP
 	END LOOP;
-	until := clock_timestamp() + interval '10 seconds';
+	until := clock_timestamp() + interval '1 minute';
 	WHILE wf_tick() > 0 LOOP
 		IF clock_timestamp() > until THEN
 			RETURN 'NEVER DONE: ' || h(run);

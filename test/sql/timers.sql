@@ -125,7 +125,7 @@ SELECT new_polled('polls');
 SELECT reply('polls', commands(c_timer('t', '1 millisecond')));
 DO $$
 DECLARE
-	give_up timestamptz := clock_timestamp() + interval '10 seconds';
+	give_up timestamptz := clock_timestamp() + interval '1 minute';
 BEGIN
 	WHILE poll('polls') = 'nothing' AND clock_timestamp() < give_up LOOP
 	END LOOP;

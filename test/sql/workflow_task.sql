@@ -199,9 +199,9 @@ SELECT reply('beat', '[]', true);
 SELECT h('beat');
 -- Not for ever: a row of tasks with nothing but that reply has a time limit,
 -- counted from its first one.  Then the task has timed out.
+SELECT new_polled('slow'), new_polled('slow2'), new_polled('slow3');
+SELECT reply('slow', '[]', true), poll('slow'), reply('slow2', '[]', true), poll('slow2'), reply('slow3', '[]', true), poll('slow3');
 SET workflow_interrupt.task_heartbeat_timeout = '1s';
-SELECT new_polled('slow');
-SELECT reply('slow', '[]', true), poll('slow');
 SELECT let_pass('slow', '1s');
 SELECT reply('slow', '[]', true);
 SELECT h('slow'), shown('slow');
@@ -209,9 +209,6 @@ SELECT ev('slow', 7);
 SELECT raises($$SELECT reply('slow')$$);
 SELECT poll('slow');
 -- Other replies are in time, and end the row.
-SELECT new_polled('slow2'), new_polled('slow3');
-SELECT reply('slow2', '[]', true), poll('slow2'), reply('slow3', '[]', true), poll('slow3');
-SELECT let_pass('slow2', '1s');
 SELECT reply('slow2'), reply('slow3', commands(c_marker('m')), true), poll('slow3'), reply('slow3', '[]', true);
 SELECT h('slow2');
 SELECT h('slow3');
