@@ -35,12 +35,14 @@ typedef struct Attempt
 {
 	struct Attempt *outer;		/* wf_work() can be called by an activity */
 	const WfiPolledTask *task;
+	const WfiActivity *activity;
 	MemoryContext context;		/* lives as long as the task */
 	Jsonb	   *details;		/* of the last heartbeat */
 	bool		reported;		/* that was in this attempt */
 	bool		cancel_requested;
 	bool		cancel_raised;
 	bool		in_worker;		/* and not within somebody's transaction */
+	bool		local;			/* part of a workflow task, which is the task */
 	WfiEager   *eager;			/* who goes on with what follows, or NULL */
 } Attempt;
 
@@ -102,8 +104,9 @@ wfi_activity_heartbeat(PG_FUNCTION_ARGS)
 		this->details = MemoryContextAlloc(this->context, VARSIZE(details));
 		memcpy(this->details, details, VARSIZE(details));
 	}
-	wfi_heartbeat_report(&this->task->token, GetCurrentTimestamp(), details,
-						 &this->cancel_requested);
+	if (!this->local)
+		wfi_heartbeat_report(&this->task->token, GetCurrentTimestamp(),
+							 details, &this->cancel_requested);
 	if (this->cancel_requested && !this->cancel_raised)
 	{
 		this->cancel_raised = true;
@@ -133,7 +136,7 @@ wfi_activity_info(PG_FUNCTION_ARGS)
 {
 	Attempt    *this = current_attempt();
 	const WfiPolledTask *task = this->task;
-	const WfiActivity *activity = task->activity;
+	const WfiActivity *activity = this->activity;
 	WfiObject	object;
 
 	wfi_object_begin(&object);
@@ -248,9 +251,46 @@ begin_attempt(Attempt *this, const WfiPolledTask *task)
 	memset(this, 0, sizeof(Attempt));
 	this->outer = attempt;
 	this->task = task;
+	this->activity = task->activity;
 	this->context = CurrentMemoryContext;
 	this->details = task->activity->heartbeat_details;
 	attempt = this;
+}
+
+/*
+ * Workflow code, or a local activity of that type within its task, is about to
+ * run: who ran so far, for wfi_activity_leave().  A local activity may do what
+ * others do, but nobody follows its heartbeats.  It is known in the current
+ * memory context.
+ */
+void *
+wfi_activity_enter(const WfiPolledTask *task, const char *local_type)
+{
+	Attempt    *outer = attempt;
+	WfiActivity *activity;
+	Attempt    *this;
+
+	attempt = NULL;
+	if (local_type == NULL)
+		return outer;
+	activity = palloc0(sizeof(WfiActivity));
+	activity->activity_type = pstrdup(local_type);
+	activity->attempt = 1;
+	activity->first_scheduled_time = activity->started_time =
+		GetCurrentTimestamp();
+	this = palloc0(sizeof(Attempt));
+	this->task = task;
+	this->activity = activity;
+	this->context = CurrentMemoryContext;
+	this->local = true;
+	attempt = this;
+	return outer;
+}
+
+void
+wfi_activity_leave(void *outer)
+{
+	attempt = outer;
 }
 
 /*

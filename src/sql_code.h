@@ -69,6 +69,9 @@ extern void wfi_workflow_code_failed(const WfiPolledTask *task,
 
 extern void wfi_activity_run_within(const WfiFunction *function,
 									const WfiPolledTask *task);
+extern void *wfi_activity_enter(const WfiPolledTask *task,
+								const char *local_type);
+extern void wfi_activity_leave(void *outer);
 
 /* driver.c: the current transaction's commit need not wait for its WAL */
 extern void wfi_commit_asynchronously(void);

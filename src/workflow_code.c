@@ -51,21 +51,24 @@ typedef struct Outcome
 } Outcome;
 
 /*
- * Call a function in a subtransaction.  With a replay it is workflow code: it
- * can call our functions and cannot write, and nothing of it is kept.  Of a
- * local activity everything is but its settings, which the workflow's code
- * would not find when it is replayed.
+ * Call a function for a workflow task, in a subtransaction.  With a replay it
+ * is workflow code: it can call our functions and cannot write, and nothing of
+ * it is kept.  Of a local activity everything is but its settings, which the
+ * workflow's code would not find when it is replayed.
  */
 static Outcome
-call_protected(const WfiFunction *function, Jsonb *input, WfiReplay *replay)
+call_protected(const WfiFunction *function, Jsonb *input,
+			   const WfiPolledTask *task, WfiReplay *replay)
 {
 	WfiReplay  *outer_replay = wfi_replay;
+	void	   *outer_activity;
 	ErrorContextCallback *outer_callbacks = error_context_stack;
 	ErrorContextCallback callback = {NULL, add_hint, NULL};
 	WfiSubtransaction outer;
 	volatile Outcome outcome = {false, NULL, NULL};
 	int			settings;
 
+	outer_activity = wfi_activity_enter(task, replay ? NULL : function->name);
 	wfi_subtransaction_begin(&outer);
 	settings = NewGUCNestLevel();
 	PG_TRY();
@@ -90,6 +93,7 @@ call_protected(const WfiFunction *function, Jsonb *input, WfiReplay *replay)
 	}
 	PG_END_TRY();
 	wfi_replay = outer_replay;
+	wfi_activity_leave(outer_activity);
 	error_context_stack = outer_callbacks;
 	wfi_subtransaction_end(&outer, replay == NULL && outcome.error == NULL);
 	return outcome;
@@ -203,7 +207,7 @@ run_local(WfiReplay *replay, const WfiFunction *workflow, Trouble *trouble,
 	context = AllocSetContextCreate(CurrentMemoryContext, "local activity",
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	outcome = call_protected(function, local->input, NULL);
+	outcome = call_protected(function, local->input, replay->task, NULL);
 	MemoryContextSwitchTo(old);
 	if (server_trouble(&outcome))
 	{
@@ -288,7 +292,8 @@ run_code(WfiReplay *replay, const WfiFunction *function, Trouble *trouble,
 		}
 		wfi_replay_begin(replay);
 		old = MemoryContextSwitchTo(replay->context);
-		outcome = call_protected(function, replay->history->input, replay);
+		outcome = call_protected(function, replay->history->input, replay->task,
+								 replay);
 		MemoryContextSwitchTo(old);
 		if (!replay->blocked && !server_trouble(&outcome))
 			wfi_replay_check_end(replay, outcome.error ? "fails" : "returns");

@@ -224,6 +224,15 @@ SELECT ev('local', 5, 5);
 SELECT failure('local', 'Marker'), attributes - 'failure' FROM wf.event WHERE run_id = run_id_of('local') AND event_id = 12;
 SELECT * FROM ledger;
 
+-- the same function is run in both ways: it may heartbeat in both
+SELECT act('beats', $$ BEGIN
+	RETURN jsonb_build_array(wf_activity_heartbeat_details(), wf_activity_heartbeat('{"at": 1}'), wf_activity_heartbeat_details(),
+		wf_activity_info() - 'namespace' - 'run_id' - 'scheduled_time' - 'started_time');
+END $$);
+SELECT flow('beats', $$ BEGIN RETURN jsonb_build_object('queued', wf_activity('beats'), 'local', wf_local_activity('beats')); END $$);
+SELECT flow_run('beats');
+SELECT jsonb_pretty(wf_result('beats'));
+
 -- many in one task
 SELECT flow('many_local', $$
 BEGIN
