@@ -39,6 +39,7 @@ typedef struct Attempt
 	MemoryContext context;		/* lives as long as the task */
 	Jsonb	   *details;		/* of the last heartbeat */
 	bool		reported;		/* that was in this attempt */
+	Jsonb	   *refused;		/* its result, which is too large */
 	bool		cancel_requested;
 	bool		cancel_raised;
 	bool		in_worker;		/* and not within somebody's transaction */
@@ -181,6 +182,22 @@ turn_into_cancel(void *arg)
 }
 
 /*
+ * A result that is too large makes the activity fail, and so be undone; it is
+ * replied after that.
+ */
+static void
+check_result(Attempt *this, const Jsonb *result)
+{
+	if (result == NULL || VARSIZE(result) <= (Size) wfi_payload_size_limit)
+		return;
+	this->refused = MemoryContextAlloc(this->context, VARSIZE(result));
+	memcpy(this->refused, result, VARSIZE(result));
+	ereport(ERROR,
+			(errcode(WFI_ERRCODE_LIMIT_EXCEEDED),
+			 errmsg("result exceeds the size limit")));
+}
+
+/*
  * Run an activity's function, and reply what it returned, in the current
  * transaction or subtransaction.
  */
@@ -203,6 +220,7 @@ call_and_reply(const WfiFunction *function, Attempt *this)
 	/* now that it is done, a cancel comes too late */
 	if (this->in_worker)
 		refuse_interrupts();
+	check_result(this, result);
 	wfi_store_begin("wf_work()", true);
 	if (this->eager != NULL)
 		MemoryContextSwitchTo(this->eager->context);
@@ -234,7 +252,10 @@ reply_error(const Attempt *this, const ErrorData *error)
 	const WfiPolledTask *task = this->task;
 
 	wfi_store_begin("wf_work()", true);
-	if (error->sqlerrcode == WFI_ERRCODE_CANCELED && this->cancel_requested)
+	if (this->refused != NULL)
+		wfi_activity_reply(&task->token, this->refused, task->identity, NULL);
+	else if (error->sqlerrcode == WFI_ERRCODE_CANCELED &&
+			 this->cancel_requested)
 		wfi_activity_reply_canceled(&task->token, json_string(error->detail),
 									task->identity);
 	else

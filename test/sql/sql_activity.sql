@@ -93,14 +93,15 @@ SELECT make('quits', $$ BEGIN RAISE EXCEPTION 'enough' USING ERRCODE = 'WF001'; 
 SELECT schedule('quits', options => '{"retry_policy": {"maximum_attempts": 1}}');
 CALL do_it('quits');
 SELECT ev('quits', 7, 7);
--- What is too large fails.
+-- What is too large fails, so what was done is undone.
 SET workflow_interrupt.payload_size_limit = 500;
-SELECT make('large', $$ BEGIN RETURN to_jsonb(repeat('x', 600)); END $$), make('large_beat', $$ BEGIN PERFORM wf_activity_heartbeat(to_jsonb(repeat('x', 600))); RETURN '1'; END $$);
+SELECT make('large', $$ BEGIN INSERT INTO effect VALUES ('large'); RETURN to_jsonb(repeat('x', 600)); END $$), make('large_beat', $$ BEGIN PERFORM wf_activity_heartbeat(to_jsonb(repeat('x', 600))); RETURN '1'; END $$);
 SELECT schedule('large', options => '{"retry_policy": {"maximum_attempts": 1}}'), schedule('large_beat', options => '{"retry_policy": {"maximum_attempts": 1}}');
 CALL do_it('large');
 CALL do_it('large_beat');
 RESET workflow_interrupt.payload_size_limit;
 SELECT outcome('large'), outcome('large_beat');
+SELECT count(*) FROM effect WHERE what = 'large';
 
 -- Heartbeat details pass from attempt to attempt, though the attempt's effects do not.
 SELECT make('resumes', $$
