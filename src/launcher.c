@@ -205,8 +205,8 @@ wfi_register_process(BackgroundWorker *worker, const char *type,
 
 /*
  * Settings of a process that works in a database, whatever the administrator
- * has set for that or for a role: no time-out must hit it, and it works where
- * transactions are read-only by default.
+ * has set for that or for a role: no time-out must hit it, it works where
+ * transactions are read-only by default, and it outlives errors.
  */
 void
 wfi_apply_settings(const char *name)
@@ -220,6 +220,7 @@ wfi_apply_settings(const char *name)
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_deferrable", "off"},
+		{"exit_on_error", "off"},
 	};
 
 	SetConfigOption("application_name", name,

@@ -110,6 +110,14 @@ my $offset = -s $node->logfile;
 is(attempt('ann', 'of_ann'), 'ActivityTaskCompleted ["ann", "ann"]', 'it runs with the rights of the registrant whatever its sessions begin with');
 cmp_ok(started($offset), '<=', 10, '... in a worker that did not take many to start');
 sql(q(ALTER ROLE ann RESET role));
+# Errors are how its code ends while it waits, and no reason to end the worker
+sql(q(ALTER ROLE ann SET exit_on_error = on; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'workflow_interrupt worker'));
+$offset = -s $node->logfile;
+activity('ann', 'fails', q[BEGIN RAISE 'no'; END]);
+is(attempt('fails', 'fails'), 'ActivityTaskFailed P0001: no', 'errors do not end the worker');
+is(attempt('after it', 'of_ann'), 'ActivityTaskCompleted ["ann", "ann"]', '... which goes on');
+unlike(slurp_file($node->logfile, $offset), qr/FATAL:  no/, '... whatever the role has set');
+sql(q(ALTER ROLE ann RESET exit_on_error));
 
 #
 # A role that must not log in: since version 17 its workers can
