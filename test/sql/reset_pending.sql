@@ -69,10 +69,12 @@ SELECT due_time - start_time FROM wf.wakeup JOIN wf.execution USING (shard, run_
 
 -- Timers.  Pending: the same expiry; past: at once.
 SELECT new('timer'), poll('timer'), reply('timer', commands(c_timer('past', '1 hour'), c_timer('future', '3 hours'), c_timer('none', '2 hours')), force => true);
+BEGIN;
 SELECT poll('timer'), reply('timer', commands(c_cancel_timer('none'), c_timer('late', '1 s'))), h('timer');
 UPDATE wf.event SET event_time = event_time - interval '2 hours' WHERE run_id = run_id_of('timer') AND event_id <= 9;
 UPDATE wf.execution SET start_time = start_time - interval '2 hours', execution_time = execution_time - interval '2 hours' WHERE run_id = run_id_of('timer');
 SELECT plan('timer', 10);
+COMMIT;
 SELECT reset('timer', 10), wait_for('timer/2', 'TimerFired');
 SELECT ev('timer/2', 12, 13), h('timer/2');
 SELECT timer_id, round(extract(epoch FROM fire_time - start_time) / 600) FROM wf.timer JOIN wf.execution USING (shard, run_id)
