@@ -70,12 +70,14 @@ sub wait_for_no_driver
 	);
 }
 
-# A session for several statements.
+# A session for several statements, each of which has its time.
 sub open_session
 {
 	my ($node, $database) = @_;
+	my $psql = $node->background_psql($database // 'postgres', on_error_stop => 0);
 
-	return $node->background_psql($database // 'postgres', on_error_stop => 0);
+	$psql->set_query_timer_restart();
+	return $psql;
 }
 
 # A session that listens for work on queues of workflow tasks.
