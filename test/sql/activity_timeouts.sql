@@ -62,8 +62,9 @@ SELECT new_started('close2', '{"start_to_close_timeout": "0.2s", "retry_policy":
 BEGIN;
 SELECT wait_apoll('close2');
 SELECT h('close2'), acts('close2'), last_failure, last_worker_identity FROM wf.activity WHERE run_id = run_id_of('close2');
+SELECT reply('close2');
 COMMIT;
-SELECT wait_for('close2', 'ActivityTaskTimedOut') FROM reply('close2');
+SELECT wait_for('close2', 'ActivityTaskTimedOut');
 SELECT ev('close2', 9, 10);
 -- Not before it is started.
 SELECT new_act('close3', '{"start_to_close_timeout": "0.1s"}'), let_pass('close3', '0.1s');

@@ -39,7 +39,7 @@ $old->safe_psql('app', q[
 	SET ROLE ann;
 	CREATE FUNCTION "Ann's".flow(input jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 	DECLARE
-		running bigint := wf_activity_start('running', start_to_close_timeout => '10 seconds');
+		running bigint := wf_activity_start('running', start_to_close_timeout => '1 hour');
 		timer bigint := wf_timer_start('10 seconds');
 		signal jsonb;
 	BEGIN
@@ -105,6 +105,8 @@ is($new->safe_psql('app', $history), $events, 'and the history');
 is($new->safe_psql('app', 'SELECT * FROM wf_check()'), '', 'all is sound as it was restored');
 
 # What was running there times out here, and goes on from its heartbeat.
+my $lost = q(SELECT wf_update_activity_options('order', activity_id, start_to_close_timeout => '1 s') FROM wf.activity WHERE activity_type = 'running');
+$new->safe_psql('app', $lost);
 $new->safe_psql('app', q(SELECT wf_signal('order', 'go', '"now"')));
 ok($new->poll_query_until('app', q(SELECT status = 'Completed' FROM wf.execution WHERE workflow_id = 'order')), 'the workflow ends here')
   or diag($new->safe_psql('app', $history));
@@ -118,6 +120,7 @@ is($new->safe_psql('app', q(SELECT count(*) FROM wf_history('order') WHERE event
 $old->safe_psql('postgres', 'CREATE DATABASE copy');
 $old->command_ok([ 'pg_restore', '-f', "$dump.sql", $dump ], 'as SQL');
 $old->command_ok([ 'psql', '-XqAt', '-o', File::Spec->devnull, '-v', 'ON_ERROR_STOP=1', '-f', "$dump.sql", $old->connstr('copy') ], '... into a second database of the server');
+$old->safe_psql('copy', $lost);
 $old->safe_psql('copy', q(SELECT wf_signal('order', 'go', '"now"')));
 ok($old->poll_query_until('copy', q(SELECT status = 'Completed' FROM wf.execution WHERE workflow_id = 'order')), 'the copy ends');
 is($old->safe_psql('app', q(SELECT status FROM wf.execution WHERE workflow_id = 'order')), 'Running', '... and the original does not mind');
