@@ -84,24 +84,21 @@ sub open_session
 sub listener
 {
 	my ($node, $database, @queues) = @_;
-	my $psql = open_session($node, $database);
+	my $listener = { psql => open_session($node, $database), seen => [] };
+	my @channels =
+	  map { $listener->{psql}->query_safe("SELECT quote_ident(wf_channel('workflow', \$q\$$_\$q\$))") } @queues;
 
-	foreach my $queue (@queues)
-	{
-		my $channel =
-		  $psql->query_safe("SELECT quote_ident(wf_channel('workflow', \$q\$$queue\$q\$))");
-		$psql->query_safe("LISTEN $channel");
-	}
-	return { psql => $psql, seen => [] };
+	notices($listener, "LISTEN $_") foreach @channels;
+	return $listener;
 }
 
 # The notices that have come in so far, each [channel, payload, sender's pid].
 sub notices
 {
-	my ($listener) = @_;
+	my ($listener, $statement) = @_;
 
 	# psql prints them after a statement; their order is that of arrival.
-	my $output = $listener->{psql}->query('SELECT');
+	my $output = $listener->{psql}->query($statement // 'SELECT');
 	while ($output =~
 		/^Asynchronous notification "(.*)" with payload "(.*)" received from server process with PID (\d+)\.$/mg
 	  )
