@@ -243,6 +243,21 @@ json_string(const char *string)
 }
 
 /*
+ * Does an attempt end because it was to cancel?  A language that knows no
+ * SQLSTATEs lets that through as an error of its own.
+ */
+static bool
+is_cancel(const Attempt *this, const ErrorData *error)
+{
+	if (!this->cancel_requested)
+		return false;
+	return error->sqlerrcode == WFI_ERRCODE_CANCELED ||
+		(error->sqlerrcode == ERRCODE_EXTERNAL_ROUTINE_EXCEPTION &&
+		 this->cancel_raised && error->message != NULL &&
+		 strstr(error->message, cancel_message) != NULL);
+}
+
+/*
  * Reply that an attempt ended with an error: it was canceled, if it was asked
  * to and says so; else it failed.
  */
@@ -254,8 +269,7 @@ reply_error(const Attempt *this, const ErrorData *error)
 	wfi_store_begin("wf_work()", true);
 	if (this->refused != NULL)
 		wfi_activity_reply(&task->token, this->refused, task->identity, NULL);
-	else if (error->sqlerrcode == WFI_ERRCODE_CANCELED &&
-			 this->cancel_requested)
+	else if (is_cancel(this, error))
 		wfi_activity_reply_canceled(&task->token, json_string(error->detail),
 									task->identity);
 	else

@@ -171,6 +171,12 @@ functions('ann',
 			RETURN '1';
 		EXCEPTION WHEN SQLSTATE 'WF001' THEN RETURN to_jsonb('told'::text); END] ],
 	insistent => [ activity => q[BEGIN PERFORM pg_sleep(3600); RETURN '1'; EXCEPTION WHEN query_canceled THEN RETURN to_jsonb('not this one'::text); END] ],
+	wrapped => [ activity => q[
+		BEGIN
+			PERFORM pg_sleep(3600);
+			RETURN '1';
+		EXCEPTION WHEN SQLSTATE 'WF001' THEN RAISE EXCEPTION '% at line 2.', SQLERRM USING ERRCODE = 'external_routine_exception';
+		END] ],
 	admin => [ activity => q[BEGIN PERFORM pg_sleep(3600); RETURN '1'; EXCEPTION WHEN query_canceled THEN RETURN to_jsonb('by hand'::text); END] ]);
 sql(q(SELECT test.act('busy', 'busy')));
 wait_started('busy', 'PgSleep');
@@ -188,6 +194,10 @@ sql(q(SELECT test.act('calls', 'insistent', NULL, '{"header": {"interruptible": 
 wait_started('calls', 'PgSleep');
 sql(q(SELECT test.cancel_act('calls')));
 like(outcome($node, 'calls'), qr/^ActivityTaskCanceled/, 'no handler sees 57014');
+sql(q(SELECT test.act('wrapped', 'wrapped')));
+wait_started('wrapped', 'PgSleep');
+sql(q(SELECT test.cancel_act('wrapped')));
+like(outcome($node, 'wrapped'), qr/^ActivityTaskCanceled/, 'a language that lets it through without its SQLSTATE is canceled, too');
 sql(q(SELECT test.act('admin', 'admin')));
 sql('SELECT pg_cancel_backend(' . wait_started('admin', 'PgSleep') . ')');
 is(outcome($node, 'admin'), 'ActivityTaskCompleted by hand', 'but of somebody else\'s interrupt it does');
