@@ -944,7 +944,7 @@ CREATE FUNCTION wf_unpause_activity(
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION wf_unpause_activity(text, text, uuid, text, boolean, boolean) IS
-	'lets a paused activity go on, at once even if it waited for a retry, with attempts counted from 1 and without heartbeat details if asked; error 55000 when it is not paused; true when done; errors: WF002 unknown workflow, WF003 the run is closed, WF005 unknown activity, 22004, 22023';
+	'lets a paused activity go on, at once even if it waited for a retry, with attempts counted from 1 and without heartbeat details if asked; true when done, false when it is not paused; errors: WF002 unknown workflow, WF003 the run is closed, WF005 unknown activity, 22004, 22023';
 
 CREATE FUNCTION wf_reset_activity(
 	workflow_id text,

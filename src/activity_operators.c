@@ -119,24 +119,23 @@ wfi_unpause_activity(PG_FUNCTION_ARGS)
 {
 	WfiActivity *activity;
 	WfiRun	   *run;
-	bool		done;
+	bool		done = false;
 
 	wfi_store_begin("wf_unpause_activity()", true);
 	run = lock_activity(fcinfo, 2, &activity);
-	if (!activity->paused)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("activity is not paused")));
-	end_pause(activity);
-	if (!wfi_activity_started(activity))
-		activity->scheduled_time = run->now;	/* whatever it waited for */
-	if (wfi_arg_bool(fcinfo, 4))
-		wfi_activity_reset(run, activity);
-	if (wfi_arg_bool(fcinfo, 5))
-		wfi_activity_drop_details(activity);
-	wfi_activity_tell(run, activity, NULL);
-	dispatch_again(run, activity);
-	done = wfi_run_finish_or_warn(run);
+	if (activity->paused)
+	{
+		end_pause(activity);
+		if (!wfi_activity_started(activity))
+			activity->scheduled_time = run->now;	/* whatever it waited for */
+		if (wfi_arg_bool(fcinfo, 4))
+			wfi_activity_reset(run, activity);
+		if (wfi_arg_bool(fcinfo, 5))
+			wfi_activity_drop_details(activity);
+		wfi_activity_tell(run, activity, NULL);
+		dispatch_again(run, activity);
+		done = wfi_run_finish_or_warn(run);
+	}
 	wfi_store_end();
 	PG_RETURN_BOOL(done);
 }
