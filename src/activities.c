@@ -541,12 +541,18 @@ consider(Limit *limit, const char *type, TimestampTz from, int64 timeout)
 	}
 }
 
-/* The limit that an activity reaches first. */
+/* The limit that an activity reaches first; of two at once, it is this order. */
 static Limit
 next_limit(const WfiActivity *activity)
 {
 	Limit		limit = {NULL, WFI_NEVER};
 
+	if (wfi_activity_started(activity))
+		consider(&limit, "StartToClose", activity->started_time,
+				 activity->start_to_close_timeout);
+	else
+		consider(&limit, "ScheduleToStart", activity->scheduled_time,
+				 activity->schedule_to_start_timeout);
 	consider(&limit, "ScheduleToClose", activity->first_scheduled_time,
 			 activity->schedule_to_close_timeout);
 	if (wfi_activity_started(activity))
@@ -555,14 +561,9 @@ next_limit(const WfiActivity *activity)
 
 		if (activity->last_heartbeat_time != WFI_NEVER)
 			sign_of_life = Max(sign_of_life, activity->last_heartbeat_time);
-		consider(&limit, "StartToClose", activity->started_time,
-				 activity->start_to_close_timeout);
 		consider(&limit, "Heartbeat", sign_of_life,
 				 activity->heartbeat_timeout);
 	}
-	else
-		consider(&limit, "ScheduleToStart", activity->scheduled_time,
-				 activity->schedule_to_start_timeout);
 	return limit;
 }
 

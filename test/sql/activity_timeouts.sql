@@ -30,6 +30,12 @@ SELECT ev('sts4', 6, 6);
 SELECT new_act('stc', '{"schedule_to_close_timeout": "0.001s", "schedule_to_start_timeout": "60s"}');
 SELECT wait_for('stc', 'ActivityTaskTimedOut') ~ ' 6 ActivityTaskTimedOut 7 WtSched$';
 SELECT attributes ->> 'retry_state', attributes ? 'started_event_id' FROM wf.event WHERE run_id = run_id_of('stc') AND event_id = 6;
+-- Schedule to start was capped by it, and comes first when both are over at
+-- once, in a first attempt that is; the same where it is not set.
+SELECT attributes #>> '{failure,timeout_type}' FROM wf.event WHERE run_id = run_id_of('stc') AND event_id = 6;
+SELECT new_act('stc6', '{"schedule_to_close_timeout": "0.001s"}');
+SELECT wait_for('stc6', 'ActivityTaskTimedOut');
+SELECT ev('stc6', 6, 6);
 -- ... started,
 SELECT new_started('stc2', '{"schedule_to_close_timeout": "0.3s", "start_to_close_timeout": "60s"}'), beat('1@stc2', '{"row": 1}');
 SELECT wait_for('stc2', 'ActivityTaskTimedOut');
