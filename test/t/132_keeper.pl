@@ -39,6 +39,7 @@ sub until_event
 	wait_until($node, "SELECT next_event_id > $event_id FROM wf.execution WHERE workflow_id = '$id'");
 }
 
+# Of the one worker there is, and perhaps of its helper
 my $keeper = "FROM pg_stat_activity WHERE backend_type = 'workflow_interrupt keeper'";
 
 
@@ -105,9 +106,9 @@ BEGIN
 	RETURN to_jsonb(md5(array_to_string(seen, ' ', 'null')));
 END]);
 sql(q(SELECT wf_start('everything', 'everything')));
-wait_until($node, "SELECT count(*) = 1 $keeper");
+wait_until($node, "SELECT count(*) > 0 $keeper");
 ok(sql("SELECT usename $keeper LIMIT 1") eq 'coder', 'a long history gets a keeper, which is of the role that registered the code');
-is(sql("SELECT pg_terminate_backend(pid) $keeper"), 't', 'without it');
+is(sql("SELECT bool_and(pg_terminate_backend(pid)) $keeper"), 't', 'without it');
 my $ended = sql('SELECT clock_timestamp()');
 sql("SELECT wf_signal('everything', 'gate', 'true')");
 like(closed($node, 'everything'), qr/^Completed [0-9a-f]{32}$/, '... or with another one, the code goes on as it began');
@@ -196,7 +197,7 @@ EXCEPTION WHEN SQLSTATE 'WF001' THEN
 END]);
 sql(q(SELECT wf_start('patient', 'patient')));
 until_event('patient', 603);
-wait_until($node, "SELECT count(*) = 1 AND bool_and(state = 'idle') $keeper", 'code that waits for long is not kept, but the keeper stays');
+wait_until($node, "SELECT count(*) > 0 AND bool_and(state = 'idle') $keeper", 'code that waits for long is not kept, but the keeper stays');
 sql(q(SELECT wf_signal('patient', 'news', '"good"')));
 until_event('patient', 611);
 sql(q(SELECT wf_cancel('patient')));
@@ -336,17 +337,18 @@ wait_until($node, "SELECT count(*) = 0 $keeper", '... which ends its keeper');
 
 sql(q(SELECT wf_start('last', 'everything', '"nap"')));
 until_event('last', 400);
-wait_until($node, "SELECT count(*) = 1 $keeper");
+wait_until($node, "SELECT count(*) > 0 $keeper");
 sql(q(SELECT wf_terminate('last', missing_ok => true), pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'workflow_interrupt worker'));
 wait_until($node, "SELECT count(*) = 0 $keeper", 'a keeper ends with its worker');
 is(sql('SELECT count(*) FROM wf_check()'), '0', 'everything is sound');
 
 #
 # They do not take the place of a worker: here is none but for the launchers,
-# the driver, one worker and its keeper
+# the driver, one worker and its keeper.  (Where that worker is held up it gets
+# a helper, which has to go before a keeper comes.)
 #
 
-$node->append_conf('postgresql.conf', 'max_worker_processes = 5');
+$node->append_conf('postgresql.conf', "max_worker_processes = 5\nworkflow_interrupt.worker_idle_timeout = '100ms'");
 $node->restart;
 sql(q[
 	CREATE ROLE other LOGIN;
@@ -360,7 +362,7 @@ sql(q[
 	SELECT wf_register_workflow('other', 'test."other"(jsonb)', 'other');
 ]);
 sql(q(SELECT wf_start('endless', 'endless')));
-wait_until($node, "SELECT count(*) = 1 $keeper");
+wait_until($node, "SELECT count(*) > 0 $keeper", 'the last process there may be is a keeper');
 sql(q(SELECT wf_start('other', 'other', '1', task_queue => 'other')));
 is(closed($node, 'other'), 'Completed 1', 'a keeper makes room for the worker of another role');
 is(sql(q(SELECT status FROM wf.execution WHERE workflow_id = 'endless')), 'Running', '... while its own worker goes on');
