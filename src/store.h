@@ -239,6 +239,11 @@ extern bool wfi_store_exists_now(Statement statement, Params *params);
  */
 typedef void *(*WfiReadColumns) (Datum *values, bool *nulls);
 
+/* store_access.c */
+extern void wfi_direct_forget(void);
+extern void wfi_access_hold(void);
+extern void wfi_access_release(void);
+
 /* store_direct.c */
 typedef enum WfiDirectKey
 {
@@ -269,7 +274,6 @@ typedef WfiRun *(*WfiReadRow) (TupleDesc desc, Datum *values, bool *nulls);
 typedef struct WfiDirectScan WfiDirectScan;
 typedef struct WfiDirectInsert WfiDirectInsert;
 
-extern void wfi_direct_forget(void);
 extern bool wfi_direct_lock(WfiDirectKey key, const Datum *values,
 							bool skip_locked, WfiReadRow read_row,
 							WfiRun **run, bool *found,

@@ -16,314 +16,21 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xact.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_collation.h"
-#include "commands/extension.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
 #include "storage/procarray.h"
-#include "utils/fmgroids.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "store.h"
-
-typedef enum DirectTable
-{
-	EXECUTION,
-	EVENT,
-	ACTIVITY,
-	TASK,
-	WAKEUP,
-	TABLES						/* how many there are */
-} DirectTable;
-
-/* What is known of a table, until its relcache entry is invalidated */
-typedef struct TableState
-{
-	bool		known;
-	bool		usable;
-	Oid			oid;
-} TableState;
-
-static TableState tables[TABLES];
-
-/* How many of the first columns we know by their numbers, not by their names */
-static const struct
-{
-	const char *name;
-	int			columns;
-}			table_defs[TABLES] = {
-	[EXECUTION] = {"execution", 0},
-	[EVENT] = {"event", WFI_RUN_COLUMNS + 5},
-	[ACTIVITY] = {"activity", WFI_RUN_COLUMNS + ACTIVITY_COLUMNS},
-	[TASK] = {"task", 11},
-	[WAKEUP] = {"wakeup", 3},
-};
-
-typedef struct KeyColumn
-{
-	Oid			type;
-	RegProcedure equal;
-	Oid			collation;
-	StrategyNumber behind;		/* how a scan can begin at a value */
-	RegProcedure behind_proc;
-} KeyColumn;
-
-#define MAX_KEY_COLUMNS 3
-
-#define INT4_KEY {INT4OID, F_INT4EQ}
-#define UUID_KEY {UUIDOID, F_UUID_EQ}
-#define TEXT_KEY {TEXTOID, F_TEXTEQ, C_COLLATION_OID}
-#define INT8_KEY {INT8OID, F_INT8EQ, InvalidOid, \
-	BTGreaterStrategyNumber, F_INT8GT}
-#define TIME_KEY {TIMESTAMPTZOID, F_TIMESTAMPTZ_EQ, InvalidOid, \
-	BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE}
-
-static const struct
-{
-	const char *name;
-	DirectTable table;
-	int			columns;
-	KeyColumn	key[MAX_KEY_COLUMNS];
-}			index_defs[WFI_DIRECT_KEYS] = {
-
-	[WFI_DIRECT_CURRENT] = {
-		"execution_current_key", EXECUTION, 3, {INT4_KEY, TEXT_KEY, TEXT_KEY}
-	},
-	[WFI_DIRECT_RUN] = {
-		"execution_pkey", EXECUTION, 2, {INT4_KEY, UUID_KEY}
-	},
-	[WFI_DIRECT_EVENT] = {
-		"event_pkey", EVENT, 3, {INT4_KEY, UUID_KEY, INT8_KEY}
-	},
-	[WFI_DIRECT_ACTIVITY] = {
-		"activity_pkey", ACTIVITY, 3, {INT4_KEY, UUID_KEY, INT8_KEY}
-	},
-	[WFI_DIRECT_TASK] = {
-		"task_pkey", TASK, 3, {INT8_KEY, INT8_KEY, INT4_KEY}
-	},
-	[WFI_DIRECT_WAKEUP] = {
-		"wakeup_pkey", WAKEUP, 3, {TIME_KEY, UUID_KEY, INT4_KEY}
-	},
-};
-
-static Oid	index_oids[WFI_DIRECT_KEYS];
-
-/* Something changed in a table: look again if it was ours. */
-static void
-relation_changed(Datum arg, Oid relid)
-{
-	for (int i = 0; i < TABLES; i++)
-	{
-		if (relid == InvalidOid || relid == tables[i].oid)
-			tables[i].known = false;
-	}
-}
-
-/*
- * Is there nothing about the table that only the executor would honor?  And
- * are its columns where they were made?  Others may follow.
- */
-static bool
-is_plain(Relation relation, int columns)
-{
-	TupleDesc	desc = RelationGetDescr(relation);
-	const TupleConstr *constraints = desc->constr;
-
-	for (int i = 0; i < columns; i++)
-	{
-		if (i >= desc->natts || TupleDescAttr(desc, i)->attisdropped)
-			return false;
-	}
-	return relation->rd_rel->relkind == RELKIND_RELATION &&
-		relation->rd_tableam == GetHeapamTableAmRoutine() &&
-		!relation->rd_rel->relispartition &&
-		!relation->rd_rel->relhassubclass &&
-		!relation->rd_rel->relhasrules &&
-		!relation->rd_rel->relrowsecurity &&
-		relation->trigdesc == NULL &&
-		(constraints == NULL ||
-		 (constraints->num_check == 0 &&
-		  !constraints->has_generated_stored));
-}
-
-/* Find out about a table and its indexes. */
-static void
-look(DirectTable table)
-{
-	static bool registered = false;
-	TableState *state = &tables[table];
-	Oid			schema = wfi_store_schema();
-	Relation	relation;
-
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-		registered = true;
-	}
-	state->usable = false;
-	state->oid = get_relname_relid(table_defs[table].name, schema);
-	state->known = true;
-	relation = table_open(state->oid, AccessShareLock);
-	if (is_plain(relation, table_defs[table].columns) && !OidIsValid(get_extension_oid("citus", true)))
-	{
-		state->usable = true;
-		for (int i = 0; i < WFI_DIRECT_KEYS; i++)
-		{
-			if (index_defs[i].table != table)
-				continue;
-			index_oids[i] = get_relname_relid(index_defs[i].name, schema);
-			state->usable &= OidIsValid(index_oids[i]) &&
-				get_index_isvalid(index_oids[i]);
-		}
-	}
-	table_close(relation, AccessShareLock);
-}
-
-/* Open and lock a table; NULL when it must not be accessed directly. */
-static Relation
-open_plain(DirectTable table, LOCKMODE mode)
-{
-	TableState *state = &tables[table];
-	Relation	relation;
-
-	if (!wfi_direct_access)
-		return NULL;
-	if (!state->known)
-		look(table);
-	if (!state->usable)
-		return NULL;
-	relation = table_open(state->oid, mode);
-	/* what was known before the lock may be out of date */
-	if (!state->known)
-		look(table);
-	if (state->usable && state->oid == RelationGetRelid(relation))
-		return relation;
-	table_close(relation, mode);
-	return NULL;
-}
-
-/* Another life of the extension has begun. */
-void
-wfi_direct_forget(void)
-{
-	for (int i = 0; i < TABLES; i++)
-		tables[i].known = false;
-}
-
-/*
- * Set up scan keys for the first columns of an index: all equal, or the last
- * of them from that value on.
- */
-static void
-make_keys(WfiDirectKey key, const Datum *values, int columns, bool from,
-		  ScanKeyData *keys)
-{
-	for (int i = 0; i < columns; i++)
-	{
-		const KeyColumn *column = &index_defs[key].key[i];
-		bool		behind = from && i == columns - 1;
-
-		ScanKeyEntryInitialize(&keys[i], 0, i + 1,
-							   behind ? column->behind : BTEqualStrategyNumber,
-							   column->type, column->collation,
-							   behind ? column->behind_proc : column->equal,
-							   values[i]);
-	}
-}
-
-/* What one access works with, which sees all that was done before it */
-typedef struct Access
-{
-	Relation	relation;
-	Snapshot	snapshot;
-	TupleTableSlot *slot;		/* the row */
-} Access;
-
-/* Begin an access; false when it must not be a direct one. */
-static bool
-begin_access(Access *access, DirectTable table, LOCKMODE mode)
-{
-	access->relation = open_plain(table, mode);
-	if (access->relation == NULL)
-		return false;
-	access->slot = table_slot_create(access->relation, NULL);
-	CommandCounterIncrement();
-	access->snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	return true;
-}
-
-static void
-end_access(Access *access)
-{
-	UnregisterSnapshot(access->snapshot);
-	ExecDropSingleTupleTableSlot(access->slot);
-	table_close(access->relation, NoLock);
-}
-
-/*
- * Is the row that the snapshot shows at a position the one under a key, whose
- * columns are the table's first ones?  The lock that who saw it there has on
- * the table keeps the position from being beyond the table's end.
- */
-static bool
-fetch_row(Access *access, const ItemPointerData *position, ScanKey keys, int n)
-{
-	TupleTableSlot *slot = access->slot;
-	ItemPointerData tid = *position;
-
-	if (!table_tuple_fetch_row_version(access->relation, &tid,
-									   access->snapshot, slot))
-		return false;
-	slot_getsomeattrs(slot, n);
-	for (int i = 0; i < n; i++)
-	{
-		if (!DatumGetBool(FunctionCall2Coll(&keys[i].sk_func,
-											keys[i].sk_collation,
-											slot->tts_values[i],
-											keys[i].sk_argument)))
-			return false;
-	}
-	return true;
-}
-
-/*
- * Find the row that the snapshot shows under a key; at the position where it
- * was seen in this transaction, if it is given, valid, and still there.
- */
-static bool
-find_row(Access *access, WfiDirectKey key, const Datum *values,
-		 const ItemPointerData *position)
-{
-	ScanKeyData keys[MAX_KEY_COLUMNS];
-	int			n = index_defs[key].columns;
-	Relation	index;
-	IndexScanDesc scan;
-	bool		found;
-
-	make_keys(key, values, n, false, keys);
-	if (ItemPointerIsValid(position) && fetch_row(access, position, keys, n))
-		return true;
-	index = index_open(index_oids[key], AccessShareLock);
-	scan = wfi_index_beginscan(access->relation, index, access->snapshot, n);
-	index_rescan(scan, keys, n, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, access->slot);
-	index_endscan(scan);
-	index_close(index, NoLock);
-	return found;
-}
+#include "store_access.h"
 
 static void
 error_serialize(void)
@@ -339,7 +46,7 @@ error_serialize(void)
  * *traversed says that it was changed since the snapshot was taken.
  */
 static bool
-lock_row(Access *access, bool skip_locked, bool *traversed)
+lock_row(WfiAccess *access, bool skip_locked, bool *traversed)
 {
 	ItemPointerData position = access->slot->tts_tid;
 	uint8		flags = TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS;
@@ -426,15 +133,15 @@ wfi_direct_lock(WfiDirectKey key, const Datum *values, bool skip_locked,
 				WfiReadRow read_row, WfiRun **run, bool *found,
 				TransactionId *holder)
 {
-	Access		access;
+	WfiAccess	access;
 	TupleTableSlot *slot;
 	bool		traversed;
 
-	if (!begin_access(&access, EXECUTION, RowShareLock))
+	if (!wfi_access_begin(&access, WFI_DIRECT_RUN, RowShareLock))
 		return false;
 	slot = access.slot;
 	*run = NULL;
-	*found = find_row(&access, key, values, NULL);
+	*found = wfi_access_find(&access, key, values, NULL);
 	if (skip_locked)
 		*holder = *found ? holder_of_row(slot) : InvalidTransactionId;
 	if (*found && !(skip_locked && TransactionIdIsValid(*holder)) &&
@@ -448,7 +155,7 @@ wfi_direct_lock(WfiDirectKey key, const Datum *values, bool skip_locked,
 		if (traversed && key == WFI_DIRECT_CURRENT && !(*run)->is_current)
 			*run = NULL;
 	}
-	end_access(&access);
+	wfi_access_end(&access);
 	return true;
 }
 
@@ -461,19 +168,19 @@ bool
 wfi_direct_read(WfiDirectKey key, const Datum *values, WfiReadColumns read,
 				void **row, ItemPointer position)
 {
-	Access		access;
+	WfiAccess	access;
 
-	if (!begin_access(&access, index_defs[key].table, AccessShareLock))
+	if (!wfi_access_begin(&access, key, AccessShareLock))
 		return false;
 	*row = NULL;
-	if (find_row(&access, key, values, NULL))
+	if (wfi_access_find(&access, key, values, NULL))
 	{
 		*position = access.slot->tts_tid;
 		slot_getallattrs(access.slot);
 		*row = read(access.slot->tts_values + WFI_RUN_COLUMNS,
 					access.slot->tts_isnull + WFI_RUN_COLUMNS);
 	}
-	end_access(&access);
+	wfi_access_end(&access);
 	return true;
 }
 
@@ -498,7 +205,7 @@ insert_index_entries(Relation relation, TupleTableSlot *slot,
  * has changed it, which we may have had to wait for.
  */
 static bool
-replace_row(Access *access, HeapTuple tuple)
+replace_row(WfiAccess *access, HeapTuple tuple)
 {
 	Relation	relation = access->relation;
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(relation),
@@ -529,11 +236,11 @@ bool
 wfi_direct_update(ItemPointerData position, Datum *values, bool *nulls,
 				  bool *replace)
 {
-	Access		access;
+	WfiAccess	access;
 	bool		should_free;
 	HeapTuple	old_tuple;
 
-	if (!begin_access(&access, EXECUTION, RowExclusiveLock))
+	if (!wfi_access_begin(&access, WFI_DIRECT_RUN, RowExclusiveLock))
 		return false;
 	CheckCmdReplicaIdentity(access.relation, CMD_UPDATE);
 	if (!table_tuple_fetch_row_version(access.relation, &position,
@@ -545,7 +252,7 @@ wfi_direct_update(ItemPointerData position, Datum *values, bool *nulls,
 									   RelationGetDescr(access.relation),
 									   values, nulls, replace)))
 		elog(ERROR, "somebody has changed a locked row");
-	end_access(&access);
+	wfi_access_end(&access);
 	CommandCounterIncrement();
 	return true;
 }
@@ -553,22 +260,22 @@ wfi_direct_update(ItemPointerData position, Datum *values, bool *nulls,
 /*
  * UPDATE of the row under a key of a table about runs: the callback changes
  * the columns behind WFI_RUN_COLUMNS of its latest version.  For the position
- * see find_row().  *found says whether there was one.
+ * see wfi_access_find().  *found says whether there was one.
  */
 bool
 wfi_direct_change(WfiDirectKey key, const Datum *values,
 				  const ItemPointerData *position, WfiChangeColumns change,
 				  const void *arg, bool *found)
 {
-	Access		access;
+	WfiAccess	access;
 	TupleTableSlot *slot;
 	bool		ignored;
 
-	if (!begin_access(&access, index_defs[key].table, RowExclusiveLock))
+	if (!wfi_access_begin(&access, key, RowExclusiveLock))
 		return false;
 	CheckCmdReplicaIdentity(access.relation, CMD_UPDATE);
 	slot = access.slot;
-	*found = find_row(&access, key, values, position);
+	*found = wfi_access_find(&access, key, values, position);
 	while (*found)
 	{
 		slot_getallattrs(slot);
@@ -580,13 +287,13 @@ wfi_direct_change(WfiDirectKey key, const Datum *values,
 			break;
 		*found = lock_row(&access, false, &ignored);
 	}
-	end_access(&access);
+	wfi_access_end(&access);
 	CommandCounterIncrement();
 	return true;
 }
 
 /*
- * DELETE of a row by its key; for the position see find_row().  *deleted is
+ * DELETE of a row by its key; for the position see wfi_access_find().  *deleted is
  * false when it is gone, or when somebody else is at it and skip_locked is
  * given: it never waits then.
  */
@@ -595,21 +302,21 @@ wfi_direct_delete(WfiDirectKey key, const Datum *values,
 				  const ItemPointerData *position, bool skip_locked,
 				  bool *deleted)
 {
-	Access		access;
+	WfiAccess	access;
 	TM_FailureData failure;
 	bool		ignored;
 
-	if (!begin_access(&access, index_defs[key].table, RowExclusiveLock))
+	if (!wfi_access_begin(&access, key, RowExclusiveLock))
 		return false;
 	CheckCmdReplicaIdentity(access.relation, CMD_DELETE);
-	*deleted = find_row(&access, key, values, position);
+	*deleted = wfi_access_find(&access, key, values, position);
 	while (*deleted &&
 		   table_tuple_delete(access.relation, &access.slot->tts_tid,
 							  GetCurrentCommandId(true), access.snapshot,
 							  InvalidSnapshot, !skip_locked, &failure,
 							  false) != TM_Ok)
 		*deleted = !skip_locked && lock_row(&access, false, &ignored);
-	end_access(&access);
+	wfi_access_end(&access);
 	CommandCounterIncrement();
 	return true;
 }
@@ -617,32 +324,22 @@ wfi_direct_delete(WfiDirectKey key, const Datum *values,
 /* A walk along an index of a queue */
 struct WfiDirectScan
 {
-	Access		access;
-	Relation	index;
+	WfiAccess	access;
 	IndexScanDesc scan;
 };
 
-/*
- * Begin to read rows in the order of an index: those with the given values in
- * its first columns but the last of them, and behind (for a time: not before)
- * that.  NULL when statements have to be used.
- */
+/* Begin to read rows, see wfi_access_scan(); NULL when statements have to be used. */
 WfiDirectScan *
 wfi_direct_scan_begin(WfiDirectKey key, const Datum *values, int columns)
 {
-	Access		access;
+	WfiAccess	access;
 	WfiDirectScan *scan;
-	ScanKeyData keys[MAX_KEY_COLUMNS];
 
-	if (!begin_access(&access, index_defs[key].table, AccessShareLock))
+	if (!wfi_access_begin_alone(&access, key, AccessShareLock))
 		return NULL;
 	scan = palloc(sizeof(WfiDirectScan));
 	scan->access = access;
-	scan->index = index_open(index_oids[key], AccessShareLock);
-	scan->scan = wfi_index_beginscan(access.relation, scan->index,
-									 access.snapshot, columns);
-	make_keys(key, values, columns, true, keys);
-	index_rescan(scan->scan, keys, columns, NULL, 0);
+	scan->scan = wfi_access_scan(&access, key, values, columns);
 	return scan;
 }
 
@@ -695,9 +392,8 @@ wfi_direct_scan_fate(const WfiDirectScan *scan)
 void
 wfi_direct_scan_end(WfiDirectScan *scan)
 {
-	index_endscan(scan->scan);
-	index_close(scan->index, NoLock);
-	end_access(&scan->access);
+	wfi_access_end_scan(scan->scan);
+	wfi_access_end(&scan->access);
 	pfree(scan);
 }
 
@@ -721,7 +417,7 @@ struct WfiDirectInsert
 WfiDirectInsert *
 wfi_direct_insert_begin(WfiDirectKey key, int columns)
 {
-	Relation	relation = open_plain(index_defs[key].table, RowExclusiveLock);
+	Relation	relation = wfi_direct_open(key, RowExclusiveLock);
 	WfiDirectInsert *insert;
 
 	if (relation == NULL)

@@ -144,6 +144,27 @@ SELECT identity, note FROM wf.activity WHERE run_id = run_id_of('moved');
 SELECT done('1@noted'), done('1@moved');
 ROLLBACK;
 
+-- A poll of many that fails in the middle, and one in the middle of which others
+-- poll, fail and poll again.
+BEGIN;
+SELECT new_act('amid', n => 7);
+CREATE FUNCTION pg_temp.amid() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION 'amid';
+END $$;
+CREATE TRIGGER amid AFTER DELETE ON wf.task FOR EACH ROW WHEN (old.scheduled_event_id = 6) EXECUTE FUNCTION pg_temp.amid();
+SELECT raises($$SELECT wf_poll_activity_task('amid', 10)$$), raises($$SELECT wf_poll_activity_task('amid', 10)$$);
+SELECT acts('amid');
+CREATE OR REPLACE FUNCTION pg_temp.amid() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM test.raises($r$SELECT count(*) / 0 FROM wf_poll_activity_task('amid', 2)$r$);
+	PERFORM wf_poll_activity_task('amid', 2);
+	RETURN NULL;
+END $$;
+SELECT count(DISTINCT activity_id) FROM wf_poll_activity_task('amid', 3);
+SELECT state, count(*), count(DISTINCT token) FROM wf.activity WHERE run_id = run_id_of('amid') GROUP BY 1 ORDER BY 1;
+ROLLBACK;
+
 -- Read only.
 BEGIN READ ONLY;
 SELECT wf_poll_activity_task('a');

@@ -1,0 +1,461 @@
+/*
+ * store_access.c
+ *	  Ways to rows for direct access (store_direct.c): which tables are plain,
+ *	  their indexes, and what an access works with.
+ *
+ * While a walk along a queue goes on, what the accesses of its tasks have
+ * opened is held, for those of the next task.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
+#include "commands/extension.h"
+#include "storage/lock.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+
+#include "store_access.h"
+
+typedef enum DirectTable
+{
+	EXECUTION,
+	EVENT,
+	ACTIVITY,
+	TASK,
+	WAKEUP,
+	TABLES						/* how many there are */
+} DirectTable;
+
+/* What is known of a table, until its relcache entry is invalidated */
+typedef struct TableState
+{
+	bool		known;
+	bool		usable;
+	Oid			oid;
+} TableState;
+
+static TableState tables[TABLES];
+
+/* How many of the first columns we know by their numbers, not by their names */
+static const struct
+{
+	const char *name;
+	int			columns;
+}			table_defs[TABLES] = {
+	[EXECUTION] = {"execution", 0},
+	[EVENT] = {"event", WFI_RUN_COLUMNS + 5},
+	[ACTIVITY] = {"activity", WFI_RUN_COLUMNS + ACTIVITY_COLUMNS},
+	[TASK] = {"task", 11},
+	[WAKEUP] = {"wakeup", 3},
+};
+
+#define MAX_KEY_COLUMNS 3
+
+typedef struct KeyColumn
+{
+	Oid			type;
+	RegProcedure equal;
+	Oid			collation;
+	StrategyNumber behind;		/* how a scan can begin at a value */
+	RegProcedure behind_proc;
+} KeyColumn;
+
+#define INT4_KEY {INT4OID, F_INT4EQ}
+#define UUID_KEY {UUIDOID, F_UUID_EQ}
+#define TEXT_KEY {TEXTOID, F_TEXTEQ, C_COLLATION_OID}
+#define INT8_KEY {INT8OID, F_INT8EQ, InvalidOid, \
+	BTGreaterStrategyNumber, F_INT8GT}
+#define TIME_KEY {TIMESTAMPTZOID, F_TIMESTAMPTZ_EQ, InvalidOid, \
+	BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE}
+
+static const struct
+{
+	const char *name;
+	DirectTable table;
+	int			columns;
+	KeyColumn	key[MAX_KEY_COLUMNS];
+}			index_defs[WFI_DIRECT_KEYS] = {
+
+	[WFI_DIRECT_CURRENT] = {
+		"execution_current_key", EXECUTION, 3, {INT4_KEY, TEXT_KEY, TEXT_KEY}
+	},
+	[WFI_DIRECT_RUN] = {
+		"execution_pkey", EXECUTION, 2, {INT4_KEY, UUID_KEY}
+	},
+	[WFI_DIRECT_EVENT] = {
+		"event_pkey", EVENT, 3, {INT4_KEY, UUID_KEY, INT8_KEY}
+	},
+	[WFI_DIRECT_ACTIVITY] = {
+		"activity_pkey", ACTIVITY, 3, {INT4_KEY, UUID_KEY, INT8_KEY}
+	},
+	[WFI_DIRECT_TASK] = {
+		"task_pkey", TASK, 3, {INT8_KEY, INT8_KEY, INT4_KEY}
+	},
+	[WFI_DIRECT_WAKEUP] = {
+		"wakeup_pkey", WAKEUP, 3, {TIME_KEY, UUID_KEY, INT4_KEY}
+	},
+};
+
+static Oid	index_oids[WFI_DIRECT_KEYS];
+
+/* Something changed in a table: look again if it was ours. */
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	for (int i = 0; i < TABLES; i++)
+	{
+		if (relid == InvalidOid || relid == tables[i].oid)
+			tables[i].known = false;
+	}
+}
+
+/*
+ * Is there nothing about the table that only the executor would honor?  And
+ * are its columns where they were made?  Others may follow.
+ */
+static bool
+is_plain(Relation relation, int columns)
+{
+	TupleDesc	desc = RelationGetDescr(relation);
+	const TupleConstr *constraints = desc->constr;
+
+	for (int i = 0; i < columns; i++)
+	{
+		if (i >= desc->natts || TupleDescAttr(desc, i)->attisdropped)
+			return false;
+	}
+	return relation->rd_rel->relkind == RELKIND_RELATION &&
+		relation->rd_tableam == GetHeapamTableAmRoutine() &&
+		!relation->rd_rel->relispartition &&
+		!relation->rd_rel->relhassubclass &&
+		!relation->rd_rel->relhasrules &&
+		!relation->rd_rel->relrowsecurity &&
+		relation->trigdesc == NULL &&
+		(constraints == NULL ||
+		 (constraints->num_check == 0 &&
+		  !constraints->has_generated_stored));
+}
+
+/* Find out about a table and its indexes. */
+static void
+look(DirectTable table)
+{
+	static bool registered = false;
+	TableState *state = &tables[table];
+	Oid			schema = wfi_store_schema();
+	Relation	relation;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		registered = true;
+	}
+	state->usable = false;
+	state->oid = get_relname_relid(table_defs[table].name, schema);
+	state->known = true;
+	relation = table_open(state->oid, AccessShareLock);
+	if (is_plain(relation, table_defs[table].columns) && !OidIsValid(get_extension_oid("citus", true)))
+	{
+		state->usable = true;
+		for (int i = 0; i < WFI_DIRECT_KEYS; i++)
+		{
+			if (index_defs[i].table != table)
+				continue;
+			index_oids[i] = get_relname_relid(index_defs[i].name, schema);
+			state->usable &= OidIsValid(index_oids[i]) &&
+				get_index_isvalid(index_oids[i]);
+		}
+	}
+	table_close(relation, AccessShareLock);
+}
+
+/* Open and lock the table of a key; NULL when it must not be accessed directly. */
+Relation
+wfi_direct_open(WfiDirectKey key, LOCKMODE mode)
+{
+	DirectTable table = index_defs[key].table;
+	TableState *state = &tables[table];
+	Relation	relation;
+
+	if (!wfi_direct_access)
+		return NULL;
+	if (!state->known)
+		look(table);
+	if (!state->usable)
+		return NULL;
+	relation = table_open(state->oid, mode);
+	/* what was known before the lock may be out of date */
+	if (!state->known)
+		look(table);
+	if (state->usable && state->oid == RelationGetRelid(relation))
+		return relation;
+	table_close(relation, mode);
+	return NULL;
+}
+
+/* Another life of the extension has begun. */
+void
+wfi_direct_forget(void)
+{
+	for (int i = 0; i < TABLES; i++)
+		tables[i].known = false;
+}
+
+/*
+ * Set up scan keys for the first columns of an index: all equal, or the last
+ * of them from that value on.
+ */
+static void
+make_keys(WfiDirectKey key, const Datum *values, int columns, bool from,
+		  ScanKeyData *keys)
+{
+	for (int i = 0; i < columns; i++)
+	{
+		const KeyColumn *column = &index_defs[key].key[i];
+		bool		behind = from && i == columns - 1;
+
+		ScanKeyEntryInitialize(&keys[i], 0, i + 1,
+							   behind ? column->behind : BTEqualStrategyNumber,
+							   column->type, column->collation,
+							   behind ? column->behind_proc : column->equal,
+							   values[i]);
+	}
+}
+
+/*
+ * What is held: relations with a slot each, and which modes of locks were
+ * taken.  It belongs to one resource owner, and whoever has another one (a
+ * subtransaction, code of a trigger) does without.
+ */
+typedef struct Hold
+{
+	struct Hold *outer;
+	ResourceOwner owner;
+	MemoryContext context;		/* goes at the end, be it a good one or not */
+	MemoryContextCallback callback;
+	struct
+	{
+		Relation	relation;
+		LOCKMASK	modes;
+		TupleTableSlot *slot;
+	}			tables[TABLES];
+} Hold;
+
+static Hold *hold = NULL;
+
+/* The memory of what is held is going away. */
+static void
+forget_hold(void *arg)
+{
+	hold = ((Hold *) arg)->outer;
+}
+
+/* From now on, hold what accesses open. */
+void
+wfi_access_hold(void)
+{
+	MemoryContext context = AllocSetContextCreate(CurTransactionContext,
+												  "held accesses",
+												  ALLOCSET_SMALL_SIZES);
+	Hold	   *new_hold = MemoryContextAllocZero(context, sizeof(Hold));
+
+	new_hold->outer = hold;
+	new_hold->owner = CurrentResourceOwner;
+	new_hold->context = context;
+	new_hold->callback.func = forget_hold;
+	new_hold->callback.arg = new_hold;
+	MemoryContextRegisterResetCallback(context, &new_hold->callback);
+	hold = new_hold;
+}
+
+/* Close what was held since. */
+void
+wfi_access_release(void)
+{
+	Assert(hold->owner == CurrentResourceOwner);
+	for (int i = 0; i < TABLES; i++)
+	{
+		if (hold->tables[i].relation == NULL)
+			continue;
+		ExecDropSingleTupleTableSlot(hold->tables[i].slot);
+		table_close(hold->tables[i].relation, NoLock);
+	}
+	MemoryContextDelete(hold->context);
+}
+
+/* Have the table of a key held, and that lock on it; false when it is not plain. */
+static bool
+hold_table(WfiDirectKey key, LOCKMODE mode)
+{
+	DirectTable table = index_defs[key].table;
+	const TableState *state = &tables[table];
+	MemoryContext old;
+	Relation	relation;
+
+	if ((hold->tables[table].modes & LOCKBIT_ON(mode)) != 0 &&
+		state->known && state->usable && wfi_direct_access)
+		return true;
+	relation = wfi_direct_open(key, mode);
+	if (relation == NULL)
+		return false;
+	hold->tables[table].modes |= LOCKBIT_ON(mode);
+	if (hold->tables[table].relation != NULL)
+	{
+		Assert(hold->tables[table].relation == relation);
+		table_close(relation, NoLock);
+		return true;
+	}
+	old = MemoryContextSwitchTo(hold->context);
+	hold->tables[table].slot = table_slot_create(relation, NULL);
+	hold->tables[table].relation = relation;
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+static void
+take_snapshot(WfiAccess *access)
+{
+	CommandCounterIncrement();
+	access->snapshot = RegisterSnapshot(GetTransactionSnapshot());
+}
+
+/*
+ * Begin an access by a key, with nothing that others use; false when it must
+ * not be a direct one.
+ */
+bool
+wfi_access_begin_alone(WfiAccess *access, WfiDirectKey key, LOCKMODE mode)
+{
+	access->held = false;
+	access->relation = wfi_direct_open(key, mode);
+	if (access->relation == NULL)
+		return false;
+	access->slot = table_slot_create(access->relation, NULL);
+	take_snapshot(access);
+	return true;
+}
+
+/* The same, with what is held; such accesses come one after the other. */
+bool
+wfi_access_begin(WfiAccess *access, WfiDirectKey key, LOCKMODE mode)
+{
+	DirectTable table = index_defs[key].table;
+
+	if (hold == NULL || hold->owner != CurrentResourceOwner)
+		return wfi_access_begin_alone(access, key, mode);
+	if (!hold_table(key, mode))
+		return false;
+	access->held = true;
+	access->relation = hold->tables[table].relation;
+	access->slot = hold->tables[table].slot;
+	take_snapshot(access);
+	return true;
+}
+
+void
+wfi_access_end(WfiAccess *access)
+{
+	UnregisterSnapshot(access->snapshot);
+	if (access->held)
+	{
+		ExecClearTuple(access->slot);
+		return;
+	}
+	ExecDropSingleTupleTableSlot(access->slot);
+	table_close(access->relation, NoLock);
+}
+
+/*
+ * Is the row that the snapshot shows at a position the one under a key, whose
+ * columns are the table's first ones?  The lock that who saw it there has on
+ * the table keeps the position from being beyond the table's end.
+ */
+static bool
+fetch_row(WfiAccess *access, const ItemPointerData *position, ScanKey keys, int n)
+{
+	TupleTableSlot *slot = access->slot;
+	ItemPointerData tid = *position;
+
+	if (!table_tuple_fetch_row_version(access->relation, &tid,
+									   access->snapshot, slot))
+		return false;
+	slot_getsomeattrs(slot, n);
+	for (int i = 0; i < n; i++)
+	{
+		if (!DatumGetBool(FunctionCall2Coll(&keys[i].sk_func,
+											keys[i].sk_collation,
+											slot->tts_values[i],
+											keys[i].sk_argument)))
+			return false;
+	}
+	return true;
+}
+
+/* Begin a scan of the index of a key, for so many of its columns. */
+static IndexScanDesc
+open_scan(const WfiAccess *access, WfiDirectKey key, int columns)
+{
+	return wfi_index_beginscan(access->relation,
+							   index_open(index_oids[key], AccessShareLock),
+							   access->snapshot, columns);
+}
+
+void
+wfi_access_end_scan(IndexScanDesc scan)
+{
+	Relation	index = scan->indexRelation;
+
+	index_endscan(scan);
+	index_close(index, NoLock);
+}
+
+/*
+ * Begin to read rows along the index of a key: those with the given values in
+ * its first columns but the last of them, and behind (for a time: not before)
+ * that.
+ */
+IndexScanDesc
+wfi_access_scan(const WfiAccess *access, WfiDirectKey key, const Datum *values,
+				int columns)
+{
+	ScanKeyData keys[MAX_KEY_COLUMNS];
+	IndexScanDesc scan = open_scan(access, key, columns);
+
+	make_keys(key, values, columns, true, keys);
+	index_rescan(scan, keys, columns, NULL, 0);
+	return scan;
+}
+
+/*
+ * Find the row that the snapshot shows under a key; at the position where it
+ * was seen in this transaction, if it is given, valid, and still there.
+ */
+bool
+wfi_access_find(WfiAccess *access, WfiDirectKey key, const Datum *values,
+				const ItemPointerData *position)
+{
+	ScanKeyData keys[MAX_KEY_COLUMNS];
+	int			n = index_defs[key].columns;
+	IndexScanDesc scan;
+	bool		found;
+
+	make_keys(key, values, n, false, keys);
+	if (ItemPointerIsValid(position) && fetch_row(access, position, keys, n))
+		return true;
+	scan = open_scan(access, key, n);
+	index_rescan(scan, keys, n, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, access->slot);
+	wfi_access_end_scan(scan);
+	return found;
+}
