@@ -131,11 +131,32 @@ wfi_hash_secret(const pg_uuid_t *secret, pg_uuid_t *hash)
 	memcpy(hash->data, digest, UUID_LEN);
 }
 
+#define UUID_LENGTH 36			/* as text */
+
+/* Write the usual text form of a UUID; where it ends, without a zero. */
+static char *
+put_uuid(char *p, const pg_uuid_t *uuid)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (int i = 0; i < UUID_LEN; i++)
+	{
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*p++ = '-';
+		*p++ = digits[uuid->data[i] >> 4];
+		*p++ = digits[uuid->data[i] & 0x0f];
+	}
+	return p;
+}
+
 /* The usual text form of a UUID, palloc'd. */
 char *
 wfi_uuid_text(const pg_uuid_t *uuid)
 {
-	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
+	char	   *string = palloc(UUID_LENGTH + 1);
+
+	*put_uuid(string, uuid) = '\0';
+	return string;
 }
 
 bool
@@ -144,6 +165,9 @@ wfi_uuid_equal(const pg_uuid_t *a, const pg_uuid_t *b)
 	return memcmp(a->data, b->data, UUID_LEN) == 0;
 }
 
+/* No token is longer: two letters, two 32-bit, two 64-bit numbers, two UUIDs */
+#define TOKEN_LENGTH (2 + 2 * 11 + 2 * 20 + 2 * UUID_LENGTH + 6)
+
 /*
  * A token: what a worker shows to prove that it holds a task.  It says where
  * the task is; a hash of its secret part is in the task's row.
@@ -151,10 +175,26 @@ wfi_uuid_equal(const pg_uuid_t *a, const pg_uuid_t *b)
 char *
 wfi_token_text(const WfiToken *token)
 {
-	return psprintf("%c1.%d.%s." INT64_FORMAT "." INT64_FORMAT ".%d.%s",
-					token->kind, token->shard, wfi_uuid_text(&token->run_id),
-					token->scheduled_event_id, token->started_event_id,
-					token->attempt, wfi_uuid_text(&token->secret));
+	char	   *string = palloc(TOKEN_LENGTH + 1);
+	char	   *p = string;
+
+	*p++ = token->kind;
+	*p++ = '1';
+	*p++ = '.';
+	p += pg_ltoa(token->shard, p);
+	*p++ = '.';
+	p = put_uuid(p, &token->run_id);
+	*p++ = '.';
+	p += pg_lltoa(token->scheduled_event_id, p);
+	*p++ = '.';
+	p += pg_lltoa(token->started_event_id, p);
+	*p++ = '.';
+	p += pg_ltoa(token->attempt, p);
+	*p++ = '.';
+	p = put_uuid(p, &token->secret);
+	*p = '\0';
+	Assert(p - string <= TOKEN_LENGTH);
+	return string;
 }
 
 /* Read a UUID of exactly UUID text length at *p and advance. */
