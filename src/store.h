@@ -299,7 +299,8 @@ extern WfiDirectFate wfi_direct_scan_fate(const WfiDirectScan *scan);
 extern void wfi_direct_scan_end(WfiDirectScan *scan);
 extern WfiDirectInsert *wfi_direct_insert_begin(WfiDirectKey key,
 												int columns);
-extern void wfi_direct_insert(WfiDirectInsert *insert, const Datum *values);
+extern void wfi_direct_insert(WfiDirectInsert *insert, const Datum *values,
+							  const bool *nulls, ItemPointer position);
 extern void wfi_direct_insert_end(WfiDirectInsert *insert);
 
 /* store_busy.c */
@@ -313,6 +314,9 @@ extern void wfi_store_forget_runs(void);
 extern WfiRun *wfi_store_composite_run(Datum row);
 
 /* store_parts.c */
+/* The columns of wf.event: WFI_RUN_COLUMNS and EVENT_COLUMNS, in this order */
+#define EVENT_NCOLUMNS (WFI_RUN_COLUMNS + 5)
+
 extern void *wfi_store_buffered_row(Datum *values, bool *nulls);
 extern void *wfi_store_timer_row(Datum *values, bool *nulls);
 

@@ -54,7 +54,7 @@ static const struct
 	int			columns;
 }			table_defs[TABLES] = {
 	[EXECUTION] = {"execution", 0},
-	[EVENT] = {"event", WFI_RUN_COLUMNS + 5},
+	[EVENT] = {"event", EVENT_NCOLUMNS},
 	[ACTIVITY] = {"activity", WFI_RUN_COLUMNS + ACTIVITY_COLUMNS},
 	[TASK] = {"task", 11},
 	[WAKEUP] = {"wakeup", 3},

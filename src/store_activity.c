@@ -189,6 +189,43 @@ delete_activity(const WfiRun *run, const WfiActivity *activity)
 		elog(ERROR, "activity \"%s\" has vanished", activity->activity_id);
 }
 
+/* Insert those that are new; their positions are known then, without SQL. */
+static void
+insert_activities(const WfiRun *run)
+{
+	WfiDirectInsert *insert = NULL;
+	bool		directly = true;
+	ListCell   *lc;
+
+	foreach(lc, run->activities)
+	{
+		WfiActivity *activity = lfirst(lc);
+		Params		params;
+		bool		nulls[MAX_PARAMS];
+
+		if (activity->stored)
+			continue;
+		if (insert == NULL && directly)
+		{
+			insert = wfi_direct_insert_begin(WFI_DIRECT_ACTIVITY,
+											 WFI_RUN_COLUMNS + ACTIVITY_COLUMNS);
+			directly = insert != NULL;
+		}
+		put_activity(&params, run, activity);
+		for (int i = 0; i < params.n; i++)
+			nulls[i] = params.nulls[i] == 'n';
+		if (directly)
+			wfi_direct_insert(insert, params.values, nulls,
+							  &activity->position);
+		else
+			wfi_store_execute_one(INSERT_ACTIVITY, &params, SPI_OK_INSERT);
+		activity->stored = true;
+		activity->changed = false;
+	}
+	if (insert)
+		wfi_direct_insert_end(insert);
+}
+
 /* Store what the operation did to the run's activities. */
 void
 wfi_store_activities(const WfiRun *run)
@@ -202,22 +239,13 @@ wfi_store_activities(const WfiRun *run)
 		if (activity->stored)
 			delete_activity(run, activity);
 	}
+	insert_activities(run);
 	foreach(lc, run->activities)
 	{
 		WfiActivity *activity = lfirst(lc);
 
-		if (activity->stored && !activity->changed)
-			continue;
-		if (activity->stored)
+		if (activity->stored && activity->changed)
 			update_activity(run, activity);
-		else
-		{
-			Params		params;
-
-			put_activity(&params, run, activity);
-			wfi_store_execute_one(INSERT_ACTIVITY, &params, SPI_OK_INSERT);
-			activity->stored = true;
-		}
 		activity->changed = false;
 		if (activity->dispatch_now)
 		{

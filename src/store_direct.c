@@ -2,13 +2,13 @@
  * store_direct.c
  *	  Direct access to rows of some tables, beside SQL.
  *
- * Every operation locks one row of wf.execution and updates it, every poll
- * takes rows of wf.task, and whatever a worker does about an activity changes
- * a row of wf.activity.  As statements these cost more than all else together,
- * most of it the executor's start-up.  So, where a table is a plain one, they
- * go through the table and index access methods instead, step by step as the
- * executor would do it: LockRows with EvalPlanQual for the lock, ModifyTable
- * for the update and the deletion.  Where anything is special about the table
+ * Every operation locks one row of wf.execution, updates it, and appends to
+ * wf.event; every poll takes rows of wf.task, and whatever is done about an
+ * activity changes a row of wf.activity.  As statements these cost more than
+ * all else together, most of it the executor's start-up.  So, where a table is
+ * a plain one, they go through the table and index access methods instead,
+ * step by step as the executor would do it: LockRows with EvalPlanQual for the
+ * lock, ModifyTable for the rest.  Where anything is special about the table
  * (triggers, policies, another access method, distribution over nodes), and
  * with the setting workflow_interrupt.direct_access off, the statements in
  * statements.c are used; both do the same.  The functions here that may find a
@@ -407,7 +407,8 @@ struct WfiDirectInsert
 	ResultRelInfo *result;
 	MemoryContext context;		/* of one batch */
 	int			n;
-	TupleTableSlot *slots[INSERT_BATCH];
+	TupleTableSlot *slots[INSERT_BATCH];	/* made as they are needed */
+	ItemPointer positions[INSERT_BATCH];	/* who wants to know, or NULL */
 };
 
 /*
@@ -437,8 +438,6 @@ wfi_direct_insert_begin(WfiDirectKey key, int columns)
 	ExecOpenIndices(insert->result, false);
 	insert->context = AllocSetContextCreate(CurrentMemoryContext, "insert",
 											ALLOCSET_DEFAULT_SIZES);
-	for (int i = 0; i < INSERT_BATCH; i++)
-		insert->slots[i] = table_slot_create(relation, NULL);
 	return insert;
 }
 
@@ -455,6 +454,8 @@ insert_batch(WfiDirectInsert *insert)
 	{
 		(void) wfi_insert_new_index_tuples(insert->result, insert->slots[i],
 										   insert->estate);
+		if (insert->positions[i] != NULL)
+			*insert->positions[i] = insert->slots[i]->tts_tid;
 		ExecClearTuple(insert->slots[i]);
 	}
 	ResetPerTupleExprContext(insert->estate);
@@ -463,15 +464,25 @@ insert_batch(WfiDirectInsert *insert)
 	MemoryContextReset(insert->context);
 }
 
-/* Insert a row; none of its columns is null. */
+/*
+ * Insert a row; without nulls none of its columns is null.  *position says
+ * where it is, when all are inserted, if that is not NULL.
+ */
 void
-wfi_direct_insert(WfiDirectInsert *insert, const Datum *values)
+wfi_direct_insert(WfiDirectInsert *insert, const Datum *values,
+				  const bool *nulls, ItemPointer position)
 {
+	int			natts = RelationGetNumberOfAttributes(insert->relation);
 	TupleTableSlot *slot = insert->slots[insert->n];
-	int			natts = slot->tts_tupleDescriptor->natts;
 
+	if (slot == NULL)
+		slot = insert->slots[insert->n] = table_slot_create(insert->relation, NULL);
+	insert->positions[insert->n] = position;
 	memcpy(slot->tts_values, values, natts * sizeof(Datum));
-	memset(slot->tts_isnull, 0, natts * sizeof(bool));
+	if (nulls)
+		memcpy(slot->tts_isnull, nulls, natts * sizeof(bool));
+	else
+		memset(slot->tts_isnull, 0, natts * sizeof(bool));
 	ExecStoreVirtualTuple(slot);
 	ExecMaterializeSlot(slot);
 	if (++insert->n == INSERT_BATCH)
@@ -484,7 +495,7 @@ wfi_direct_insert_end(WfiDirectInsert *insert)
 {
 	if (insert->n > 0)
 		insert_batch(insert);
-	for (int i = 0; i < INSERT_BATCH; i++)
+	for (int i = 0; i < INSERT_BATCH && insert->slots[i] != NULL; i++)
 		ExecDropSingleTupleTableSlot(insert->slots[i]);
 	ExecCloseIndices(insert->result);
 	FreeExecutorState(insert->estate);

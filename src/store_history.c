@@ -72,12 +72,6 @@ stream_events(Statement statement, Params *params, int expected,
 	return wfi_store_stream(statement, params, &receiver.pub, expected);
 }
 
-/*
- * Without SQL: the table's columns are shard, run_id and EVENT_COLUMNS, in
- * this order.
- */
-#define EVENT_NCOLUMNS 7
-
 /* Begin to read the events of a run from that one on; or NULL. */
 static WfiDirectScan *
 scan_directly(int32 shard, const pg_uuid_t *run_id, int64 first)
@@ -155,7 +149,7 @@ copy_directly(int32 shard, const pg_uuid_t *from, const pg_uuid_t *to,
 
 		memcpy(copy, values, sizeof(copy));
 		copy[1] = UUIDPGetDatum(to);
-		wfi_direct_insert(insert, copy);
+		wfi_direct_insert(insert, copy, NULL, NULL);
 		callback(&event, arg);
 		copied++;
 	}

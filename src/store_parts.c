@@ -14,6 +14,16 @@
 
 #include "store.h"
 
+static void
+put_event(Params *params, const WfiEvent *event)
+{
+	put(params, Int64GetDatum(event->event_id));
+	put(params, Int64GetDatum(event->batch_id));
+	put(params, TimestampTzGetDatum(event->event_time));
+	put(params, wfi_store_event_type(event->type));
+	put(params, PointerGetDatum(event->attributes));
+}
+
 /* More events than a statement has parameters for, as arrays. */
 static void
 insert_event_array(const WfiRun *run)
@@ -55,7 +65,33 @@ insert_event_array(const WfiRun *run)
 		elog(ERROR, "could not store %d events", n);
 }
 
-/* Append the operation's events to the history. */
+/* The same without SQL, if that may be. */
+static bool
+insert_events_directly(const WfiRun *run)
+{
+	WfiDirectInsert *insert = wfi_direct_insert_begin(WFI_DIRECT_EVENT,
+													  EVENT_NCOLUMNS);
+	ListCell   *lc;
+
+	if (insert == NULL)
+		return false;
+	foreach(lc, run->events)
+	{
+		WfiEvent   *event = lfirst(lc);
+		Params		params;
+
+		put_run(&params, run->shard, &run->run_id);
+		put_event(&params, event);
+		wfi_direct_insert(insert, params.values, NULL, &event->position);
+	}
+	wfi_direct_insert_end(insert);
+	return true;
+}
+
+/*
+ * Append the operation's events to the history.  Their positions are known
+ * then, if SQL was not needed.
+ */
 void
 wfi_store_events(const WfiRun *run)
 {
@@ -63,7 +99,7 @@ wfi_store_events(const WfiRun *run)
 	Params		params;
 	ListCell   *lc;
 
-	if (n == 0)
+	if (n == 0 || insert_events_directly(run))
 		return;
 	if (n > MAX_EVENT_ROWS)
 	{
@@ -72,15 +108,7 @@ wfi_store_events(const WfiRun *run)
 	}
 	put_run(&params, run->shard, &run->run_id);
 	foreach(lc, run->events)
-	{
-		const WfiEvent *event = lfirst(lc);
-
-		put(&params, Int64GetDatum(event->event_id));
-		put(&params, Int64GetDatum(event->batch_id));
-		put(&params, TimestampTzGetDatum(event->event_time));
-		put(&params, wfi_store_event_type(event->type));
-		put(&params, PointerGetDatum(event->attributes));
-	}
+		put_event(&params, lfirst(lc));
 	if (wfi_store_execute(INSERT_EVENTS_1 + n - 1, &params, SPI_OK_INSERT) != n)
 		elog(ERROR, "could not store %d events", n);
 }

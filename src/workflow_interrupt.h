@@ -123,6 +123,7 @@ typedef struct WfiEvent
 	WfiEventType type;
 	Jsonb	   *attributes;
 	Datum		unread;			/* if attributes is NULL: see wfi_event_read() */
+	ItemPointerData position;	/* where its row was inserted, if known */
 } WfiEvent;
 
 typedef struct WfiTimer
