@@ -376,6 +376,9 @@ CREATE TABLE wf.task (
 	namespace			text COLLATE "C" NOT NULL,
 	task_queue			text COLLATE "C" NOT NULL,
 	type				text COLLATE "C" NOT NULL,
+	run_tid				tid,
+	activity_tid		tid,
+	event_tid			tid,
 	CONSTRAINT task_pkey PRIMARY KEY (queue_id, task_id, shard)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
 	autovacuum_vacuum_insert_scale_factor = 0.2);
@@ -394,6 +397,9 @@ COMMENT ON COLUMN wf.task.kind IS 'w: workflow task, a: activity task';
 COMMENT ON COLUMN wf.task.namespace IS 'namespace';
 COMMENT ON COLUMN wf.task.task_queue IS 'name of the task queue';
 COMMENT ON COLUMN wf.task.type IS 'type of the workflow or activity: which code runs it';
+COMMENT ON COLUMN wf.task.run_tid IS 'where the run was in its table when the task was made, a shortcut that need not hold any more; NULL: not known';
+COMMENT ON COLUMN wf.task.activity_tid IS 'the same for the activity';
+COMMENT ON COLUMN wf.task.event_tid IS 'the same for the scheduling event';
 
 CREATE TABLE wf.wakeup (
 	due_time	timestamptz NOT NULL,

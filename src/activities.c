@@ -68,9 +68,13 @@ adopt(WfiRun *run, WfiActivity *activity)
 	return activity;
 }
 
-/* A pending activity by its ActivityTaskScheduled, or NULL. */
+/*
+ * A pending activity by its ActivityTaskScheduled, or NULL.  Where its row is
+ * can be given.
+ */
 WfiActivity *
-wfi_activity_get(WfiRun *run, int64 scheduled_event_id)
+wfi_activity_get_at(WfiRun *run, int64 scheduled_event_id,
+					const ItemPointerData *at)
 {
 	ListCell   *lc;
 
@@ -83,7 +87,13 @@ wfi_activity_get(WfiRun *run, int64 scheduled_event_id)
 	}
 	if (run->activities_loaded || run->pending_activities == 0)
 		return NULL;
-	return adopt(run, wfi_store_read_activity(run, scheduled_event_id));
+	return adopt(run, wfi_store_read_activity(run, scheduled_event_id, at));
+}
+
+WfiActivity *
+wfi_activity_get(WfiRun *run, int64 scheduled_event_id)
+{
+	return wfi_activity_get_at(run, scheduled_event_id, NULL);
 }
 
 /* A pending activity by its id, or NULL. */

@@ -98,7 +98,8 @@ wfi_activity_claim(const WfiTask *task, const char *identity,
 				   WfiPolledTask *polled)
 {
 	WfiMissing	why;
-	WfiRun	   *run = wfi_store_try_run(task->shard, &task->run_id, &why);
+	WfiRun	   *run = wfi_store_try_run(task->shard, &task->run_id,
+										&task->run_tid, &why);
 	WfiActivity *activity;
 	const WfiEvent *event;
 
@@ -106,7 +107,8 @@ wfi_activity_claim(const WfiTask *task, const char *identity,
 		return why == WFI_MISSING_GONE ? WFI_CLAIM_STALE : WFI_CLAIM_BUSY;
 	if (run->status != WFI_RUNNING)
 		return WFI_CLAIM_STALE;
-	activity = wfi_activity_get(run, task->scheduled_event_id);
+	activity = wfi_activity_get_at(run, task->scheduled_event_id,
+								   &task->activity_tid);
 	if (activity == NULL || wfi_activity_started(activity) ||
 		task->queue_id != wfi_queue_id(WFI_TASK_ACTIVITY, run->namespace,
 									   activity->task_queue) ||
@@ -119,7 +121,8 @@ wfi_activity_claim(const WfiTask *task, const char *identity,
 		return WFI_CLAIM_STALE;
 
 	event = wfi_store_read_event(run->shard, &run->run_id,
-								 activity->scheduled_event_id);
+								 activity->scheduled_event_id,
+								 &task->event_tid);
 	wfi_activity_polled(run, activity, event, identity, polled);
 	return WFI_CLAIM_STARTED;
 }

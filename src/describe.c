@@ -82,7 +82,8 @@ put_pause(WfiObject *object, WfiRun *run)
 static void
 put_extended_info(WfiObject *object, WfiRun *run)
 {
-	const WfiEvent *start = wfi_store_read_event(run->shard, &run->run_id, 1);
+	const WfiEvent *start = wfi_store_read_event(run->shard, &run->run_id, 1,
+												 NULL);
 
 	wfi_object_nested(object, "workflow_extended_info");
 	wfi_put_bool(object, "cancel_requested", run->cancel_requested);
@@ -308,7 +309,8 @@ wfi_result(PG_FUNCTION_ARGS)
 	for (int i = 0; i < MAX_CHAIN && !wfi_run_open(run); i++)
 	{
 		WfiEvent   *close = wfi_store_read_event(run->shard, &run->run_id,
-												 run->next_event_id - 1);
+												 run->next_event_id - 1,
+												 NULL);
 		char	   *next;
 		WfiRun	   *successor = NULL;
 

@@ -66,7 +66,8 @@ claim_workflow_task(const WfiTask *task, const char *identity,
 					WfiPolledTask *polled)
 {
 	WfiMissing	why;
-	WfiRun	   *run = wfi_store_try_run(task->shard, &task->run_id, &why);
+	WfiRun	   *run = wfi_store_try_run(task->shard, &task->run_id,
+										&task->run_tid, &why);
 
 	if (run == NULL)
 		return why == WFI_MISSING_GONE ? WFI_CLAIM_STALE : WFI_CLAIM_BUSY;

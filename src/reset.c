@@ -204,7 +204,7 @@ wfi_reset_rebuild(WfiReset *reset, const pg_uuid_t *new_run_id)
 {
 	const WfiRun *base = reset->base;
 	const WfiEvent *event = wfi_store_read_event(base->shard, &base->run_id,
-												 reset->event_id);
+												 reset->event_id, NULL);
 
 	if (event == NULL)
 		elog(ERROR, "run \"%s\" lacks event " INT64_FORMAT,

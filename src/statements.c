@@ -311,8 +311,10 @@ const StatementDef wfi_statements[STATEMENTS] = {
 	},
 	[INSERT_TASK] = {
 		"INSERT INTO wf.task (queue_id, shard, run_id, scheduled_event_id, "
-		"attempt, created_time, kind, namespace, task_queue, type) "
-		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", "liulitcsss"
+		"attempt, created_time, kind, namespace, task_queue, type, run_tid, "
+		"activity_tid, event_tid) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+		"liulitcsssppp"
 	},
 	[READ_TASKS] = {
 		/* row comparison, for a plan along the index whatever the statistics */

@@ -440,8 +440,9 @@ wfi_store_list(Statement statement, Params *params,
 
 /*
  * Read a row of a table about runs by its key, directly or by a SELECT with
- * the key as parameters; what the callback makes of it, or NULL.  *position is
- * where it is, if that is known, and invalid else.
+ * the key as parameters; what the callback makes of it, or NULL.  *position may
+ * say where its index entry points to, and does so then if that is known; it is
+ * invalid else.
  */
 void *
 wfi_store_read(Statement statement, WfiDirectKey key, Params *params,
@@ -450,10 +451,10 @@ wfi_store_read(Statement statement, WfiDirectKey key, Params *params,
 	void	   *row;
 	List	   *rows;
 
-	ItemPointerSetInvalid(position);
 	if (!session->read_only &&
 		wfi_direct_read(key, params->values, read_columns, &row, position))
 		return row;
+	ItemPointerSetInvalid(position);
 	rows = wfi_store_list(statement, params, read_columns);
 	return rows == NIL ? NULL : linitial(rows);
 }

@@ -188,6 +188,23 @@ put_run(Params *params, int32 shard, const pg_uuid_t *run_id)
 	put(params, UUIDPGetDatum(run_id));
 }
 
+/* A position of a row; invalid for NULL */
+static inline ItemPointerData
+wfi_tid(const ItemPointerData *at)
+{
+	ItemPointerData none;
+
+	ItemPointerSetInvalid(&none);
+	return at ? *at : none;
+}
+
+/* NULL for an invalid one */
+static inline void
+put_tid(Params *params, const ItemPointerData *tid)
+{
+	put_pointer(params, ItemPointerIsValid(tid) ? tid : NULL);
+}
+
 /* A column of a row; NULL, WFI_NEVER or 0 when it is null. */
 static inline char *
 text_column(Datum *values, bool *nulls, int n)
@@ -275,8 +292,8 @@ typedef struct WfiDirectScan WfiDirectScan;
 typedef struct WfiDirectInsert WfiDirectInsert;
 
 extern bool wfi_direct_lock(WfiDirectKey key, const Datum *values,
-							bool skip_locked, WfiReadRow read_row,
-							WfiRun **run, bool *found,
+							const ItemPointerData *at, bool skip_locked,
+							WfiReadRow read_row, WfiRun **run, bool *found,
 							TransactionId *holder);
 extern bool wfi_direct_read(WfiDirectKey key, const Datum *values,
 							WfiReadColumns read, void **row,
@@ -293,6 +310,8 @@ extern bool wfi_direct_delete(WfiDirectKey key, const Datum *values,
 extern WfiDirectScan *wfi_direct_scan_begin(WfiDirectKey key,
 											const Datum *values, int columns);
 extern const Datum *wfi_direct_scan_next(WfiDirectScan *scan);
+extern ItemPointerData wfi_direct_scan_tid(const WfiDirectScan *scan,
+										   int column);
 extern ItemPointerData wfi_direct_scan_position(const WfiDirectScan *scan);
 extern bool wfi_direct_scan_held(const WfiDirectScan *scan);
 extern WfiDirectFate wfi_direct_scan_fate(const WfiDirectScan *scan);

@@ -16,6 +16,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "commands/extension.h"
+#include "storage/bufmgr.h"
 #include "storage/lock.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -53,10 +54,10 @@ static const struct
 	const char *name;
 	int			columns;
 }			table_defs[TABLES] = {
-	[EXECUTION] = {"execution", 0},
+	[EXECUTION] = {"execution", WFI_RUN_COLUMNS},
 	[EVENT] = {"event", EVENT_NCOLUMNS},
 	[ACTIVITY] = {"activity", WFI_RUN_COLUMNS + ACTIVITY_COLUMNS},
-	[TASK] = {"task", 11},
+	[TASK] = {"task", 14},
 	[WAKEUP] = {"wakeup", 3},
 };
 
@@ -377,18 +378,40 @@ wfi_access_end(WfiAccess *access)
 }
 
 /*
- * Is the row that the snapshot shows at a position the one under a key, whose
- * columns are the table's first ones?  The lock that who saw it there has on
- * the table keeps the position from being beyond the table's end.
+ * Has the table that block?  With our lock on it, it does not get shorter, so
+ * what was known last will do if it says so.
  */
 static bool
-fetch_row(WfiAccess *access, const ItemPointerData *position, ScanKey keys, int n)
+has_block(Relation relation, BlockNumber block)
+{
+	BlockNumber known = RelationGetSmgr(relation)->smgr_cached_nblocks[MAIN_FORKNUM];
+
+	return (known != InvalidBlockNumber && block < known) ||
+		block < RelationGetNumberOfBlocks(relation);
+}
+
+/*
+ * Is there, at a position where an index entry may point to, the row under a
+ * key, whose columns are the table's first ones, for the snapshot to see?
+ * Whatever else may be at that position, or may have been, does no harm.
+ */
+static bool
+fetch_row(WfiAccess *access, const ItemPointerData *position, ScanKey keys,
+		  int n)
 {
 	TupleTableSlot *slot = access->slot;
 	ItemPointerData tid = *position;
+	IndexFetchTableData *fetch;
+	bool		call_again = false;
+	bool		found;
 
-	if (!table_tuple_fetch_row_version(access->relation, &tid,
-									   access->snapshot, slot))
+	if (!has_block(access->relation, ItemPointerGetBlockNumber(&tid)))
+		return false;
+	fetch = table_index_fetch_begin(access->relation);
+	found = table_index_fetch_tuple(fetch, &tid, access->snapshot, slot,
+									&call_again, NULL);
+	table_index_fetch_end(fetch);
+	if (!found)
 		return false;
 	slot_getsomeattrs(slot, n);
 	for (int i = 0; i < n; i++)
@@ -437,9 +460,25 @@ wfi_access_scan(const WfiAccess *access, WfiDirectKey key, const Datum *values,
 	return scan;
 }
 
+/* The row that a scan finds; the index entry says where it is. */
+static bool
+scan_for_row(WfiAccess *access, IndexScanDesc scan)
+{
+	ItemPointer tid;
+
+	while ((tid = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
+	{
+		access->position = *tid;
+		if (index_fetch_heap(scan, access->slot))
+			return true;
+	}
+	return false;
+}
+
 /*
- * Find the row that the snapshot shows under a key; at the position where it
- * was seen in this transaction, if it is given, valid, and still there.
+ * Find the row that the snapshot shows under a key; at once, if there is a
+ * valid position and the row is still there.  access->position says where it
+ * was found.
  */
 bool
 wfi_access_find(WfiAccess *access, WfiDirectKey key, const Datum *values,
@@ -452,10 +491,13 @@ wfi_access_find(WfiAccess *access, WfiDirectKey key, const Datum *values,
 
 	make_keys(key, values, n, false, keys);
 	if (ItemPointerIsValid(position) && fetch_row(access, position, keys, n))
+	{
+		access->position = *position;
 		return true;
+	}
 	scan = open_scan(access, key, n);
 	index_rescan(scan, keys, n, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, access->slot);
+	found = scan_for_row(access, scan);
 	wfi_access_end_scan(scan);
 	return found;
 }

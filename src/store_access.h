@@ -17,6 +17,7 @@ typedef struct WfiAccess
 	Relation	relation;
 	Snapshot	snapshot;
 	TupleTableSlot *slot;		/* the row */
+	ItemPointerData position;	/* where its index entry points to */
 	bool		held;			/* relation and slot are */
 } WfiAccess;
 

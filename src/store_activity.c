@@ -64,12 +64,13 @@ wfi_store_read_activities(const WfiRun *run)
 	return wfi_store_list(READ_ACTIVITIES, &params, wfi_store_activity_row);
 }
 
-/* A stored pending activity, or NULL. */
+/* A stored pending activity, or NULL; where its row is can be given. */
 WfiActivity *
-wfi_store_read_activity(const WfiRun *run, int64 scheduled_event_id)
+wfi_store_read_activity(const WfiRun *run, int64 scheduled_event_id,
+						const ItemPointerData *at)
 {
 	Params		params;
-	ItemPointerData position;
+	ItemPointerData position = wfi_tid(at);
 	WfiActivity *activity;
 
 	put_run(&params, run->shard, &run->run_id);

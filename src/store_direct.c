@@ -123,13 +123,14 @@ holder_of_row(TupleTableSlot *slot)
 
 /*
  * SELECT ... FOR NO KEY UPDATE of a run's row: the current run of a workflow
- * id, or a run by its id.  *run is what the callback makes of the row, or
- * NULL when there is none (or, with skip_locked, it is locked); *found says
- * whether there was one to lock.  With skip_locked, *holder is the transaction
- * that has it, if that is known.
+ * id, or a run by its id; at says where it may be, see wfi_access_find().  *run
+ * is what the callback makes of the row, or NULL when there is none (or, with
+ * skip_locked, it is locked); *found says whether there was one to lock.  With
+ * skip_locked, *holder is the transaction that has it, if that is known.
  */
 bool
-wfi_direct_lock(WfiDirectKey key, const Datum *values, bool skip_locked,
+wfi_direct_lock(WfiDirectKey key, const Datum *values,
+				const ItemPointerData *at, bool skip_locked,
 				WfiReadRow read_row, WfiRun **run, bool *found,
 				TransactionId *holder)
 {
@@ -141,7 +142,7 @@ wfi_direct_lock(WfiDirectKey key, const Datum *values, bool skip_locked,
 		return false;
 	slot = access.slot;
 	*run = NULL;
-	*found = wfi_access_find(&access, key, values, NULL);
+	*found = wfi_access_find(&access, key, values, at);
 	if (skip_locked)
 		*holder = *found ? holder_of_row(slot) : InvalidTransactionId;
 	if (*found && !(skip_locked && TransactionIdIsValid(*holder)) &&
@@ -151,6 +152,7 @@ wfi_direct_lock(WfiDirectKey key, const Datum *values, bool skip_locked,
 		*run = read_row(slot->tts_tupleDescriptor, slot->tts_values,
 						slot->tts_isnull);
 		(*run)->position = slot->tts_tid;
+		(*run)->entry = access.position;
 		/* the new version need not be what we looked for */
 		if (traversed && key == WFI_DIRECT_CURRENT && !(*run)->is_current)
 			*run = NULL;
@@ -162,7 +164,8 @@ wfi_direct_lock(WfiDirectKey key, const Datum *values, bool skip_locked,
 /*
  * SELECT of the row under a key of a table about runs; *row is what the
  * callback makes of its columns behind WFI_RUN_COLUMNS, in the current memory
- * context, or NULL when there is none.  *position is where it is.
+ * context, or NULL when there is none.  *position may say where it is, and does
+ * then.
  */
 bool
 wfi_direct_read(WfiDirectKey key, const Datum *values, WfiReadColumns read,
@@ -173,9 +176,9 @@ wfi_direct_read(WfiDirectKey key, const Datum *values, WfiReadColumns read,
 	if (!wfi_access_begin(&access, key, AccessShareLock))
 		return false;
 	*row = NULL;
-	if (wfi_access_find(&access, key, values, NULL))
+	if (wfi_access_find(&access, key, values, position))
 	{
-		*position = access.slot->tts_tid;
+		*position = access.position;
 		slot_getallattrs(access.slot);
 		*row = read(access.slot->tts_values + WFI_RUN_COLUMNS,
 					access.slot->tts_isnull + WFI_RUN_COLUMNS);
@@ -353,6 +356,19 @@ wfi_direct_scan_next(WfiDirectScan *scan)
 		return NULL;
 	slot_getallattrs(slot);
 	return slot->tts_values;
+}
+
+/* The tid in a column of the row that was read last, invalid for NULL. */
+ItemPointerData
+wfi_direct_scan_tid(const WfiDirectScan *scan, int column)
+{
+	const TupleTableSlot *slot = scan->access.slot;
+	ItemPointerData tid;
+
+	if (!slot->tts_isnull[column])
+		return *(ItemPointer) DatumGetPointer(slot->tts_values[column]);
+	ItemPointerSetInvalid(&tid);
+	return tid;
 }
 
 /* Where the row is that was read last. */

@@ -127,17 +127,18 @@ event_row(Datum *values, bool *nulls)
 	return event;
 }
 
-/* One event of a run, or NULL. */
+/* One event of a run, or NULL; where its row is can be given. */
 WfiEvent *
-wfi_store_read_event(int32 shard, const pg_uuid_t *run_id, int64 event_id)
+wfi_store_read_event(int32 shard, const pg_uuid_t *run_id, int64 event_id,
+					 const ItemPointerData *at)
 {
 	Params		params;
-	ItemPointerData ignored;
+	ItemPointerData position = wfi_tid(at);
 
 	put_run(&params, shard, run_id);
 	put(&params, Int64GetDatum(event_id));
 	return wfi_store_read(READ_EVENT, WFI_DIRECT_EVENT, &params, event_row,
-						  &ignored);
+						  &position);
 }
 
 /* The last event of that type in a run's history, or NULL. */

@@ -17,11 +17,17 @@
 
 #include "store.h"
 
+/*
+ * A task says where the rows are that it is about, if that is known: who takes
+ * it need not search for them.
+ */
 static void
 insert_task(int64 queue_id, int32 shard, const pg_uuid_t *run_id,
 			int64 scheduled_event_id, int32 attempt, TimestampTz now,
 			char kind, const char *namespace, const char *task_queue,
-			const char *type)
+			const char *type, const ItemPointerData *run_tid,
+			const ItemPointerData *activity_tid,
+			const ItemPointerData *event_tid)
 {
 	Params		params = {0};
 
@@ -35,6 +41,9 @@ insert_task(int64 queue_id, int32 shard, const pg_uuid_t *run_id,
 	put_text(&params, namespace);
 	put_text(&params, task_queue);
 	put_text(&params, type);
+	put_tid(&params, run_tid);
+	put_tid(&params, activity_tid);
+	put_tid(&params, event_tid);
 	wfi_store_execute_one(INSERT_TASK, &params, SPI_OK_INSERT);
 }
 
@@ -46,7 +55,19 @@ wfi_store_insert_task(const WfiRun *run)
 							 run->task_queue),
 				run->shard, &run->run_id, run->task_scheduled_event_id,
 				run->task_attempt, run->now, WFI_TASK_WORKFLOW,
-				run->namespace, run->task_queue, run->workflow_type);
+				run->namespace, run->task_queue, run->workflow_type,
+				&run->entry, NULL, NULL);
+}
+
+/* Where an event is, if this operation stored it. */
+static const ItemPointerData *
+event_position(const WfiRun *run, int64 event_id)
+{
+	int64		n = run->events == NIL ? -1 :
+	event_id - ((const WfiEvent *) linitial(run->events))->event_id;
+
+	return n >= 0 && n < list_length(run->events) ?
+		&((const WfiEvent *) list_nth(run->events, (int) n))->position : NULL;
 }
 
 /* Put an activity that is dispatched into its queue. */
@@ -58,7 +79,8 @@ wfi_store_insert_activity_task(const WfiRun *run, const WfiActivity *activity)
 				run->shard, &run->run_id, activity->scheduled_event_id,
 				activity->attempt, run->now, WFI_TASK_ACTIVITY,
 				run->namespace, activity->task_queue,
-				activity->activity_type);
+				activity->activity_type, &run->entry, &activity->position,
+				event_position(run, activity->scheduled_event_id));
 }
 
 /*
@@ -347,8 +369,16 @@ wfi_store_next_task(WfiWalk *walk, WfiTask *task)
 	task->attempt = DatumGetInt32(values[5]);
 	task->created_time = DatumGetTimestampTz(values[6]);
 	ItemPointerSetInvalid(&task->position);
+	ItemPointerSetInvalid(&task->run_tid);
+	ItemPointerSetInvalid(&task->activity_tid);
+	ItemPointerSetInvalid(&task->event_tid);
 	if (walk->direct)
+	{
 		task->position = wfi_direct_scan_position(walk->direct);
+		task->run_tid = wfi_direct_scan_tid(walk->direct, 11);
+		task->activity_tid = wfi_direct_scan_tid(walk->direct, 12);
+		task->event_tid = wfi_direct_scan_tid(walk->direct, 13);
+	}
 	return true;
 }
 

@@ -328,7 +328,7 @@ wfi_store_lock_current(int32 shard, const char *namespace,
 	key[0] = Int32GetDatum(shard);
 	key[1] = CStringGetTextDatum(workflow_id);
 	key[2] = CStringGetTextDatum(namespace);
-	if (!wfi_direct_lock(WFI_DIRECT_CURRENT, key, false, read_run, &run,
+	if (!wfi_direct_lock(WFI_DIRECT_CURRENT, key, NULL, false, read_run, &run,
 						 &found, NULL))
 		return select_current(LOCK_CURRENT, shard, namespace, workflow_id,
 							  true);
@@ -354,8 +354,8 @@ wfi_store_lock_run(int32 shard, const pg_uuid_t *run_id)
 	bool		found;
 
 	put_run(&params, shard, run_id);
-	if (!wfi_direct_lock(WFI_DIRECT_RUN, params.values, false, read_run, &run,
-						 &found, NULL))
+	if (!wfi_direct_lock(WFI_DIRECT_RUN, params.values, NULL, false, read_run,
+						 &run, &found, NULL))
 		return select_run(LOCK_RUN, &params, true);
 	if (run)
 		set_locked(run);
@@ -384,9 +384,13 @@ wfi_store_has_written_run(const WfiRun *run)
 		TransactionIdIsCurrentTransactionId(*(TransactionId *) linitial(xids));
 }
 
-/* Lock a run without waiting; NULL, and why, when that cannot be. */
+/*
+ * Lock a run without waiting; NULL, and why, when that cannot be.  Where its
+ * row is can be given.
+ */
 WfiRun *
-wfi_store_try_run(int32 shard, const pg_uuid_t *run_id, WfiMissing *why)
+wfi_store_try_run(int32 shard, const pg_uuid_t *run_id,
+				  const ItemPointerData *at, WfiMissing *why)
 {
 	bool		any = false;
 	Params		none = {0};
@@ -402,7 +406,7 @@ wfi_store_try_run(int32 shard, const pg_uuid_t *run_id, WfiMissing *why)
 		TransactionId holder = InvalidTransactionId;
 
 		put_run(&params, shard, run_id);
-		if (!wfi_direct_lock(WFI_DIRECT_RUN, params.values, true, read_run,
+		if (!wfi_direct_lock(WFI_DIRECT_RUN, params.values, at, true, read_run,
 							 &run, &found, &holder))
 		{
 			run = select_run(LOCK_RUN_SKIP, &params, true);

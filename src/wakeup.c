@@ -120,7 +120,7 @@ claim(TimestampTz now, WfiWakeup *wakeup, WfiRun **run, TimestampTz *next)
 	while (!found && why != WFI_MISSING_ALL &&
 		   wfi_store_next_wakeup(wakeups, wakeup, next))
 	{
-		*run = wfi_store_try_run(wakeup->shard, &wakeup->run_id, &why);
+		*run = wfi_store_try_run(wakeup->shard, &wakeup->run_id, NULL, &why);
 		found = (*run != NULL || why == WFI_MISSING_GONE) &&
 			wfi_store_delete_wakeup(wakeup->shard, &wakeup->run_id,
 									wakeup->due_time);

@@ -175,7 +175,7 @@ typedef struct WfiActivity
 	bool		was_reset;		/* the running attempt will be told */
 
 	bool		stored;			/* there is a row of it in wf.activity */
-	ItemPointerData position;	/* ... and was seen there, if known */
+	ItemPointerData position;	/* ... its index entry points to, if known */
 	bool		changed;
 	bool		dispatch_now;	/* a task row must be written */
 } WfiActivity;
@@ -275,6 +275,7 @@ typedef struct WfiRun
 	bool		is_new;			/* not yet stored */
 	bool		locked;			/* row lock held */
 	ItemPointerData position;	/* of the row when it was read */
+	ItemPointerData entry;		/* ... and where its index entries point to */
 	bool		dispatch;		/* a task row must be written */
 	bool		wakeup_moved;	/* a wake-up row must be written */
 	int64		batch_id;		/* first event id of the current batch */
@@ -462,6 +463,8 @@ extern void wfi_timers_fire(WfiRun *run);
 /* activities.c: life of an activity */
 extern void wfi_activities_load(WfiRun *run);
 extern WfiActivity *wfi_activity_get(WfiRun *run, int64 scheduled_event_id);
+extern WfiActivity *wfi_activity_get_at(WfiRun *run, int64 scheduled_event_id,
+										const ItemPointerData *at);
 extern WfiActivity *wfi_activity_find(WfiRun *run, const char *activity_id);
 extern void wfi_activity_add(WfiRun *run, const WfiEvent *event);
 extern void wfi_activity_remove(WfiRun *run, int64 scheduled_event_id);
@@ -504,6 +507,9 @@ typedef struct WfiTask
 	int32		attempt;
 	TimestampTz created_time;
 	ItemPointerData position;	/* where its row was seen, if known */
+	ItemPointerData run_tid;	/* where others may be, if known */
+	ItemPointerData activity_tid;
+	ItemPointerData event_tid;
 } WfiTask;
 
 typedef enum WfiClaim
@@ -708,7 +714,7 @@ extern WfiRun *wfi_store_lock_current(int32 shard, const char *namespace,
 extern WfiRun *wfi_store_lock_run(int32 shard, const pg_uuid_t *run_id);
 extern bool wfi_store_has_written_run(const WfiRun *run);
 extern WfiRun *wfi_store_try_run(int32 shard, const pg_uuid_t *run_id,
-								 WfiMissing *why);
+								 const ItemPointerData *at, WfiMissing *why);
 extern WfiRun *wfi_store_read_current(int32 shard, const char *namespace,
 									  const char *workflow_id);
 extern WfiRun *wfi_store_read_run(int32 shard, const pg_uuid_t *run_id);
@@ -728,7 +734,8 @@ extern void wfi_store_copy_events(int32 shard, const pg_uuid_t *from,
 								  WfiEventCallback callback, void *arg);
 extern void wfi_event_read(WfiEvent *event);
 extern WfiEvent *wfi_store_read_event(int32 shard, const pg_uuid_t *run_id,
-									  int64 event_id);
+									  int64 event_id,
+									  const ItemPointerData *at);
 extern WfiEvent *wfi_store_last_event(const WfiRun *run, WfiEventType type);
 extern List *wfi_store_read_buffer(const WfiRun *run);
 extern void wfi_store_append_buffer(const WfiRun *run);
@@ -736,7 +743,8 @@ extern List *wfi_store_read_timers(const WfiRun *run);
 extern void wfi_store_timers(const WfiRun *run);
 extern List *wfi_store_read_activities(const WfiRun *run);
 extern WfiActivity *wfi_store_read_activity(const WfiRun *run,
-											int64 scheduled_event_id);
+											int64 scheduled_event_id,
+											const ItemPointerData *at);
 extern WfiActivity *wfi_store_find_activity(const WfiRun *run,
 											const char *activity_id);
 extern void wfi_store_activities(const WfiRun *run);

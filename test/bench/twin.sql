@@ -420,13 +420,18 @@ LANGUAGE sql AS $$
 $$;
 
 -- The columns of a table of the engine, those that tell to which run a row
--- belongs being that of the copy.
+-- belongs, and where rows are, being that of the copy.
 CREATE FUNCTION twin.copied_columns(source text) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(CASE
 		WHEN attname = 'shard' THEN 'new_shard'
 		WHEN attname = 'workflow_id' THEN 'new_workflow_id'
 		WHEN attname ~ '^(first_execution_|original_execution_|)run_id$' THEN 'new_run_id'
 		WHEN attname = 'task_id' THEN 'new_task_id'
+		WHEN attname ~ '^(run|activity|event)_tid$' THEN format(
+			'(SELECT ctid FROM wf.%I t WHERE shard = new_shard AND run_id = new_run_id%s)',
+			CASE attname WHEN 'run_tid' THEN 'execution' ELSE split_part(attname, '_', 1) END,
+			CASE attname WHEN 'activity_tid' THEN ' AND t.scheduled_event_id = copy.scheduled_event_id'
+				WHEN 'event_tid' THEN ' AND t.event_id = copy.scheduled_event_id' ELSE '' END)
 		ELSE quote_ident(attname) END, ', ' ORDER BY attnum)
 	FROM pg_attribute
 	WHERE attrelid = ('wf.' || source)::regclass AND attnum > 0 AND NOT attisdropped
@@ -468,7 +473,7 @@ BEGIN
 	LOOP
 		RETURN QUERY EXECUTE format(
 			'SELECT %L, regexp_replace(regexp_replace(
-				(to_jsonb(t) - ''queue_id'' - ''task_id'')::text,
+				(to_jsonb(t) - ''{queue_id,task_id,run_tid,activity_tid,event_tid}''::text[])::text,
 				''[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}'', ''<id>'', ''g''),
 				''\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.0-9]*[-+]\d\d:\d\d'', ''<time>'', ''g'')
 			FROM %I.%I t WHERE run_id IN
