@@ -48,17 +48,17 @@ typedef struct TableState
 
 static TableState tables[TABLES];
 
-/* How many of the first columns we know by their numbers, not by their names */
 static const struct
 {
 	const char *name;
-	int			columns;
+	int			columns;		/* the first ones that we know by number */
+	int			not_null;		/* how many columns were made so */
 }			table_defs[TABLES] = {
-	[EXECUTION] = {"execution", WFI_RUN_COLUMNS},
-	[EVENT] = {"event", EVENT_NCOLUMNS},
-	[ACTIVITY] = {"activity", WFI_RUN_COLUMNS + ACTIVITY_COLUMNS},
-	[TASK] = {"task", 14},
-	[WAKEUP] = {"wakeup", 3},
+	[EXECUTION] = {"execution", WFI_RUN_COLUMNS, 29},
+	[EVENT] = {"event", EVENT_NCOLUMNS, EVENT_NCOLUMNS},
+	[ACTIVITY] = {"activity", WFI_RUN_COLUMNS + ACTIVITY_COLUMNS, 16},
+	[TASK] = {"task", 14, 11},
+	[WAKEUP] = {"wakeup", 3, 3},
 };
 
 #define MAX_KEY_COLUMNS 3
@@ -126,17 +126,21 @@ relation_changed(Datum arg, Oid relid)
  * are its columns where they were made?  Others may follow.
  */
 static bool
-is_plain(Relation relation, int columns)
+is_plain(Relation relation, DirectTable table)
 {
 	TupleDesc	desc = RelationGetDescr(relation);
 	const TupleConstr *constraints = desc->constr;
+	int			not_null = 0;
 
-	for (int i = 0; i < columns; i++)
+	for (int i = 0; i < table_defs[table].columns; i++)
 	{
 		if (i >= desc->natts || TupleDescAttr(desc, i)->attisdropped)
 			return false;
 	}
-	return relation->rd_rel->relkind == RELKIND_RELATION &&
+	for (int i = 0; i < desc->natts; i++)
+		not_null += TupleDescAttr(desc, i)->attnotnull;
+	return not_null == table_defs[table].not_null &&
+		relation->rd_rel->relkind == RELKIND_RELATION &&
 		relation->rd_tableam == GetHeapamTableAmRoutine() &&
 		!relation->rd_rel->relispartition &&
 		!relation->rd_rel->relhassubclass &&
@@ -166,7 +170,7 @@ look(DirectTable table)
 	state->oid = get_relname_relid(table_defs[table].name, schema);
 	state->known = true;
 	relation = table_open(state->oid, AccessShareLock);
-	if (is_plain(relation, table_defs[table].columns) && !OidIsValid(get_extension_oid("citus", true)))
+	if (is_plain(relation, table) && !OidIsValid(get_extension_oid("citus", true)))
 	{
 		state->usable = true;
 		for (int i = 0; i < WFI_DIRECT_KEYS; i++)
@@ -237,7 +241,7 @@ make_keys(WfiDirectKey key, const Datum *values, int columns, bool from,
 /*
  * What is held: relations with a slot each, and which modes of locks were
  * taken.  It belongs to one resource owner, and whoever has another one (a
- * subtransaction, code of a trigger) does without.
+ * subtransaction, a cursor) does without.
  */
 typedef struct Hold
 {

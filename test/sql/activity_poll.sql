@@ -144,6 +144,11 @@ SELECT identity, note FROM wf.activity WHERE run_id = run_id_of('moved');
 SELECT done('1@noted'), done('1@moved');
 ROLLBACK;
 
+-- A column that must not be null any more.
+BEGIN;
+ALTER TABLE wf.activity ALTER COLUMN identity SET NOT NULL;
+SELECT split_part(raises($$SELECT new_act('strict')$$), ' -- ', 1);
+ROLLBACK;
 -- A poll of many that fails in the middle, and one in the middle of which others
 -- poll, fail and poll again.
 BEGIN;
