@@ -57,6 +57,7 @@ typedef struct WfiPoolNews
 typedef struct WfiLook
 {
 	WfiQueueSet queues;			/* these may have some */
+	WfiQueueSet begun;			/* it has begun to look into these */
 	bool		no_activities;
 	int			nbusy;			/* functions to leave alone, if any */
 	uint32		busy[WFI_POOL_SIZE];
@@ -180,8 +181,9 @@ extern bool wfi_worker_attach(const WfiWorkerStart *start);
 extern void wfi_worker_useful(void);
 extern bool wfi_worker_must_leave(void);
 extern void wfi_worker_begin_look(WfiLook *look);
-extern void wfi_worker_begin_queue(int bit);
+extern void wfi_worker_begin_queue(int bit, WfiLook *look);
 extern void wfi_worker_end_queue(int bit, bool found, const WfiLook *look);
+extern void wfi_worker_skip_queue(int bit, const WfiLook *look);
 extern bool wfi_worker_goes_on(char kind, uint32 function);
 extern void wfi_worker_took(uint32 function, const pg_uuid_t *token,
 							bool interruptible, bool from_queue);

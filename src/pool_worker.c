@@ -41,6 +41,8 @@ detach(int code, Datum arg)
 	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
 	if (wfi_this_worker->state == WFI_WORKER_STARTING)
 		wfi_pool_put_off(crew);
+	if (wfi_this_worker->in_queue)
+		wfi_queue_set_add(&crew->marked, wfi_this_worker->queue);
 	wfi_pool_free_worker(wfi_this_worker);
 	release_withheld(crew);
 	if (!wfi_queue_set_empty(&crew->marked))
@@ -173,6 +175,7 @@ wfi_worker_begin_look(WfiLook *look)
 	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
 	wfi_this_worker->state = WFI_WORKER_LOOKING;
 	look->queues = my_crew()->marked;
+	memset(&look->begun, 0, sizeof(WfiQueueSet));
 	look->no_activities = wfi_this_worker->helper;
 	if (look->no_activities)
 		wfi_queue_set_meet(&look->queues, &my_crew()->workflows);
@@ -229,20 +232,50 @@ wfi_worker_goes_on(char kind, uint32 function)
 	return may;
 }
 
-/* This worker is about to look into a queue: what is marked later counts. */
+/*
+ * This worker is about to look into a queue: what is marked later counts, also
+ * when it comes to another queue that has the same place in sets.
+ */
 void
-wfi_worker_begin_queue(int bit)
+wfi_worker_begin_queue(int bit, WfiLook *look)
 {
 	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
-	wfi_queue_set_remove(&my_crew()->marked, bit);
+	if (!wfi_queue_set_has(&look->begun, bit))
+		wfi_queue_set_remove(&my_crew()->marked, bit);
+	wfi_queue_set_add(&look->begun, bit);
 	wfi_this_worker->queue = bit;
 	wfi_this_worker->in_queue = true;
 	LWLockRelease(wfi_pool->lock);
 }
 
 /*
+ * Does a worker still run what was left to it?  When it is done, it releases
+ * what is withheld.  The caller holds the lock.
+ */
+static bool
+still_busy(const WfiLook *look)
+{
+	for (int i = 0; i < WFI_POOL_SIZE; i++)
+	{
+		const WfiWorker *worker = &wfi_pool->workers[i];
+
+		if (worker == wfi_this_worker || worker->state != WFI_WORKER_BUSY ||
+			worker->crew != wfi_this_worker->crew)
+			continue;
+		if (look->no_activities)
+			return true;
+		for (int j = 0; j < look->nbusy; j++)
+		{
+			if (look->busy[j] == worker->function)
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
  * It has looked: where there was a task there may be more, and those it had
- * to leave alone are for whoever is done first.
+ * to leave alone are for whoever is done first; for itself, if all are by now.
  */
 void
 wfi_worker_end_queue(int bit, bool found, const WfiLook *look)
@@ -253,8 +286,24 @@ wfi_worker_end_queue(int bit, bool found, const WfiLook *look)
 	wfi_this_worker->in_queue = false;
 	if (found)
 		wfi_queue_set_add(&crew->marked, bit);
-	else if (look->nbusy > 0 || look->no_activities)
+	else if (still_busy(look))
 		wfi_queue_set_add(&crew->withheld, bit);
+	else if (look->nbusy > 0)
+		wfi_queue_set_add(&crew->marked, bit);
+	LWLockRelease(wfi_pool->lock);
+}
+
+/*
+ * It looks no further: a queue that it has not come to is to be looked into
+ * even if another one with the same place in sets was.
+ */
+void
+wfi_worker_skip_queue(int bit, const WfiLook *look)
+{
+	if (!wfi_queue_set_has(&look->begun, bit))
+		return;
+	LWLockAcquire(wfi_pool->lock, LW_EXCLUSIVE);
+	wfi_queue_set_add(&my_crew()->marked, bit);
 	LWLockRelease(wfi_pool->lock);
 }
 

@@ -460,6 +460,32 @@ pause_for_busy(void)
 }
 
 /*
+ * Look for a task in a queue that may have some.  False after an error, which
+ * is logged.
+ */
+static bool
+look_into(const Queue *queue, WfiLook *look, Taken *taken)
+{
+	volatile bool failed = false;
+
+	wfi_worker_begin_queue(queue->bit, look);
+	PG_TRY();
+	{
+		claim_task(queue, look, taken);
+	}
+	PG_CATCH();
+	{
+		wfi_abort_task_transaction(task_context, true);
+		failed = true;
+	}
+	PG_END_TRY();
+	wfi_worker_end_queue(queue->bit,
+						 failed || role_changed || taken->busy ||
+						 taken->task != NULL, look);
+	return !failed;
+}
+
+/*
  * Look into the queues that may have tasks, and run the first that is found;
  * false when there is none.
  */
@@ -467,46 +493,37 @@ static bool
 look_for_task(void)
 {
 	WfiLook		look;
-	volatile bool busy = false;
+	Taken		taken = {0};
+	bool		busy = false;
+	bool		failed = false;
+	int			i;
 
 	wfi_worker_begin_look(&look);
-	for (int i = 0; i < nqueues; i++)
+	for (i = 0; i < nqueues && taken.task == NULL && !failed; i++)
 	{
 		const Queue *queue = &queues[(next_queue + i) % nqueues];
-		volatile bool failed = false;
-		Taken		taken = {0};
 
 		if (!wfi_queue_set_has(&look.queues, queue->bit))
 			continue;
-		wfi_worker_begin_queue(queue->bit);
-		PG_TRY();
-		{
-			claim_task(queue, &look, &taken);
-		}
-		PG_CATCH();
-		{
-			wfi_abort_task_transaction(task_context, true);
-			failed = true;
-		}
-		PG_END_TRY();
-		wfi_worker_end_queue(queue->bit,
-							 failed || role_changed || taken.busy ||
-							 taken.task != NULL, &look);
+		taken.busy = false;
+		failed = !look_into(queue, &look, &taken);
 		busy |= taken.busy;
-		if (failed)
-		{
-			(void) wfi_worker_done();
-			pause_after_error();
-			return true;
-		}
-		errors = 0;
-		if (taken.task != NULL)
-		{
-			next_queue = (next_queue + i + 1) % nqueues;
-			busy_pause = 0;
-			run_tasks(taken);
-			return true;
-		}
+	}
+	for (int j = i; j < nqueues; j++)
+		wfi_worker_skip_queue(queues[(next_queue + j) % nqueues].bit, &look);
+	if (failed)
+	{
+		(void) wfi_worker_done();
+		pause_after_error();
+		return true;
+	}
+	errors = 0;
+	if (taken.task != NULL)
+	{
+		next_queue = (next_queue + i) % nqueues;
+		busy_pause = 0;
+		run_tasks(taken);
+		return true;
 	}
 	if (busy)
 		pause_for_busy();

@@ -181,6 +181,16 @@ foreach my $round (1 .. 5)
 	wait_until($node, q(SELECT NOT EXISTS (SELECT FROM wf.execution WHERE status = 'Running')
 		AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'workflow_interrupt worker' AND state <> 'idle')));
 }
+# ... none of which leaves a task to others who are idle by then; also where
+# two namespaces have queues of one name
+sql(q[SELECT wf_create_namespace('other');
+	SELECT wf_register_workflow('flow', 'test.flow(jsonb)', namespace => 'other'), wf_register_activity('step', 'test.step(jsonb)', namespace => 'other')]);
+foreach my $round (1 .. 5)
+{
+	sql(qq[SELECT wf_start('crowd $round ' || i, 'flow', '{"activity": "step", "times": 100}') FROM generate_series(1, 16) i]);
+	wait_until($node, qq(SELECT count(*) = 16 FROM wf.execution WHERE workflow_id ~ '^crowd $round' AND status = 'Completed'),
+		"a crowd of workflows of one type, round $round");
+}
 is(sql('SELECT count(*) FROM wf_check()'), '0', 'everything is sound');
 
 done_testing();
