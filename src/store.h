@@ -258,8 +258,6 @@ typedef void *(*WfiReadColumns) (Datum *values, bool *nulls);
 
 /* store_access.c */
 extern void wfi_direct_forget(void);
-extern void wfi_access_hold(void);
-extern void wfi_access_release(void);
 
 /* store_direct.c */
 typedef enum WfiDirectKey

@@ -2,9 +2,6 @@
  * store_access.c
  *	  Ways to rows for direct access (store_direct.c): which tables are plain,
  *	  their indexes, and what an access works with.
- *
- * While a walk along a queue goes on, what the accesses of its tasks have
- * opened is held, for those of the next task.
  */
 #include "postgres.h"
 
@@ -21,9 +18,7 @@
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "store_access.h"
@@ -238,133 +233,16 @@ make_keys(WfiDirectKey key, const Datum *values, int columns, bool from,
 	}
 }
 
-/*
- * What is held: relations with a slot each, and which modes of locks were
- * taken.  It belongs to one resource owner, and whoever has another one (a
- * subtransaction, a cursor) does without.
- */
-typedef struct Hold
-{
-	struct Hold *outer;
-	ResourceOwner owner;
-	MemoryContext context;		/* goes at the end, be it a good one or not */
-	MemoryContextCallback callback;
-	struct
-	{
-		Relation	relation;
-		LOCKMASK	modes;
-		TupleTableSlot *slot;
-	}			tables[TABLES];
-} Hold;
-
-static Hold *hold = NULL;
-
-/* The memory of what is held is going away. */
-static void
-forget_hold(void *arg)
-{
-	hold = ((Hold *) arg)->outer;
-}
-
-/* From now on, hold what accesses open. */
-void
-wfi_access_hold(void)
-{
-	MemoryContext context = AllocSetContextCreate(CurTransactionContext,
-												  "held accesses",
-												  ALLOCSET_SMALL_SIZES);
-	Hold	   *new_hold = MemoryContextAllocZero(context, sizeof(Hold));
-
-	new_hold->outer = hold;
-	new_hold->owner = CurrentResourceOwner;
-	new_hold->context = context;
-	new_hold->callback.func = forget_hold;
-	new_hold->callback.arg = new_hold;
-	MemoryContextRegisterResetCallback(context, &new_hold->callback);
-	hold = new_hold;
-}
-
-/* Close what was held since. */
-void
-wfi_access_release(void)
-{
-	Assert(hold->owner == CurrentResourceOwner);
-	for (int i = 0; i < TABLES; i++)
-	{
-		if (hold->tables[i].relation == NULL)
-			continue;
-		ExecDropSingleTupleTableSlot(hold->tables[i].slot);
-		table_close(hold->tables[i].relation, NoLock);
-	}
-	MemoryContextDelete(hold->context);
-}
-
-/* Have the table of a key held, and that lock on it; false when it is not plain. */
-static bool
-hold_table(WfiDirectKey key, LOCKMODE mode)
-{
-	DirectTable table = index_defs[key].table;
-	const TableState *state = &tables[table];
-	MemoryContext old;
-	Relation	relation;
-
-	if ((hold->tables[table].modes & LOCKBIT_ON(mode)) != 0 &&
-		state->known && state->usable && wfi_direct_access)
-		return true;
-	relation = wfi_direct_open(key, mode);
-	if (relation == NULL)
-		return false;
-	hold->tables[table].modes |= LOCKBIT_ON(mode);
-	if (hold->tables[table].relation != NULL)
-	{
-		Assert(hold->tables[table].relation == relation);
-		table_close(relation, NoLock);
-		return true;
-	}
-	old = MemoryContextSwitchTo(hold->context);
-	hold->tables[table].slot = table_slot_create(relation, NULL);
-	hold->tables[table].relation = relation;
-	MemoryContextSwitchTo(old);
-	return true;
-}
-
-static void
-take_snapshot(WfiAccess *access)
-{
-	CommandCounterIncrement();
-	access->snapshot = RegisterSnapshot(GetTransactionSnapshot());
-}
-
-/*
- * Begin an access by a key, with nothing that others use; false when it must
- * not be a direct one.
- */
+/* Begin an access by a key; false when it must not be a direct one. */
 bool
-wfi_access_begin_alone(WfiAccess *access, WfiDirectKey key, LOCKMODE mode)
+wfi_access_begin(WfiAccess *access, WfiDirectKey key, LOCKMODE mode)
 {
-	access->held = false;
 	access->relation = wfi_direct_open(key, mode);
 	if (access->relation == NULL)
 		return false;
 	access->slot = table_slot_create(access->relation, NULL);
-	take_snapshot(access);
-	return true;
-}
-
-/* The same, with what is held; such accesses come one after the other. */
-bool
-wfi_access_begin(WfiAccess *access, WfiDirectKey key, LOCKMODE mode)
-{
-	DirectTable table = index_defs[key].table;
-
-	if (hold == NULL || hold->owner != CurrentResourceOwner)
-		return wfi_access_begin_alone(access, key, mode);
-	if (!hold_table(key, mode))
-		return false;
-	access->held = true;
-	access->relation = hold->tables[table].relation;
-	access->slot = hold->tables[table].slot;
-	take_snapshot(access);
+	CommandCounterIncrement();
+	access->snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	return true;
 }
 
@@ -372,11 +250,6 @@ void
 wfi_access_end(WfiAccess *access)
 {
 	UnregisterSnapshot(access->snapshot);
-	if (access->held)
-	{
-		ExecClearTuple(access->slot);
-		return;
-	}
 	ExecDropSingleTupleTableSlot(access->slot);
 	table_close(access->relation, NoLock);
 }

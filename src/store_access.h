@@ -18,14 +18,11 @@ typedef struct WfiAccess
 	Snapshot	snapshot;
 	TupleTableSlot *slot;		/* the row */
 	ItemPointerData position;	/* where its index entry points to */
-	bool		held;			/* relation and slot are */
 } WfiAccess;
 
 extern Relation wfi_direct_open(WfiDirectKey key, LOCKMODE mode);
 extern bool wfi_access_begin(WfiAccess *access, WfiDirectKey key,
 							 LOCKMODE mode);
-extern bool wfi_access_begin_alone(WfiAccess *access, WfiDirectKey key,
-								   LOCKMODE mode);
 extern void wfi_access_end(WfiAccess *access);
 extern bool wfi_access_find(WfiAccess *access, WfiDirectKey key,
 							const Datum *values,

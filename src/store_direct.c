@@ -338,7 +338,7 @@ wfi_direct_scan_begin(WfiDirectKey key, const Datum *values, int columns)
 	WfiAccess	access;
 	WfiDirectScan *scan;
 
-	if (!wfi_access_begin_alone(&access, key, AccessShareLock))
+	if (!wfi_access_begin(&access, key, AccessShareLock))
 		return NULL;
 	scan = palloc(sizeof(WfiDirectScan));
 	scan->access = access;

@@ -275,10 +275,7 @@ end_walk(WfiWalk *walk, bool left, Position *position)
 	pfree(walk);
 }
 
-/*
- * Begin to look at the tasks of a queue, roughly oldest first.  If it is about
- * several, accesses to their rows share what they open until the end.
- */
+/* Begin to look at the tasks of a queue, roughly oldest first. */
 WfiWalk *
 wfi_store_open_queue(const WfiPoll *poll)
 {
@@ -299,8 +296,6 @@ wfi_store_open_queue(const WfiPoll *poll)
 	put(&walk->params, (Datum) 0);
 	walk->first_leg = true;
 	begin_leg(walk, queue_position(queue_id)->at, PG_INT64_MAX);
-	if (poll->most > 1)
-		wfi_access_hold();
 	return walk;
 }
 
@@ -390,8 +385,6 @@ wfi_store_next_task(WfiWalk *walk, WfiTask *task)
 TimestampTz
 wfi_store_close_queue(WfiWalk *walk, TimestampTz left)
 {
-	if (walk->poll->most > 1)
-		wfi_access_release();
 	left = Max(left, walk->passed_over);
 	end_walk(walk, left != DT_NOBEGIN,
 			 queue_position(DatumGetInt64(walk->params.values[0])));
