@@ -49,7 +49,10 @@
 #define MIN_BUSY_MS		1
 #define MAX_BUSY_MS		100
 
-/* Pause after an error, doubled each time, and when to give up */
+/*
+ * Pause after an error, doubled each time, and when to give up; unless it is a
+ * run's, which this worker knows from then on, and there may be many.
+ */
 #define MIN_PAUSE_MS	100
 #define MAX_ERRORS		6
 
@@ -440,9 +443,11 @@ run_tasks(Taken taken)
 
 /* After an error that is not a task's: pause, and in the end give up. */
 static void
-pause_after_error(void)
+pause_after_error(bool of_run)
 {
-	if (++errors >= MAX_ERRORS)
+	if (of_run)
+		errors = 0;
+	else if (++errors >= MAX_ERRORS)
 		proc_exit(1);
 	(void) WaitLatch(MyLatch,
 					 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -496,9 +501,11 @@ look_for_task(void)
 	Taken		taken = {0};
 	bool		busy = false;
 	bool		failed = false;
+	uint64		failures;
 	int			i;
 
 	wfi_worker_begin_look(&look);
+	failures = wfi_store_failures();
 	for (i = 0; i < nqueues && taken.task == NULL && !failed; i++)
 	{
 		const Queue *queue = &queues[(next_queue + i) % nqueues];
@@ -511,16 +518,16 @@ look_for_task(void)
 	}
 	for (int j = i; j < nqueues; j++)
 		wfi_worker_skip_queue(queues[(next_queue + j) % nqueues].bit, &look);
+	next_queue = (next_queue + i) % nqueues;
 	if (failed)
 	{
 		(void) wfi_worker_done();
-		pause_after_error();
+		pause_after_error(wfi_store_failures() != failures);
 		return true;
 	}
 	errors = 0;
 	if (taken.task != NULL)
 	{
-		next_queue = (next_queue + i) % nqueues;
 		busy_pause = 0;
 		run_tasks(taken);
 		return true;

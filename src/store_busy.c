@@ -27,6 +27,7 @@ typedef struct BusyRun
 static HTAB *busy_runs = NULL;
 static TimestampTz busy_since;	/* no entry is older */
 static TransactionId busy_holder = InvalidTransactionId;
+static uint64 failures = 0;		/* times a run was found failing */
 
 static void
 forget_busy(void)
@@ -125,4 +126,12 @@ void
 wfi_store_remember_failing(const pg_uuid_t *run_id)
 {
 	remember(run_id)->failing = true;
+	failures++;
+}
+
+/* How often that was: a poll that has made it grow will get further. */
+uint64
+wfi_store_failures(void)
+{
+	return failures;
 }

@@ -775,6 +775,7 @@ extern bool wfi_store_next_task(WfiWalk *walk, WfiTask *task);
 extern TimestampTz wfi_store_close_queue(WfiWalk *walk, TimestampTz left);
 extern void wfi_store_delete_task(const WfiTask *task);
 extern bool wfi_store_known_failing(const pg_uuid_t *run_id);
+extern uint64 wfi_store_failures(void);
 extern void wfi_store_remember_failing(const pg_uuid_t *run_id);
 extern void wfi_store_insert_wakeup(int32 shard, const pg_uuid_t *run_id,
 									TimestampTz due_time);

@@ -325,6 +325,24 @@ foreach my $turn (1, 2)
 	is(outcome($node, "process $turn of bob"), 'ActivityTaskCompleted other', '... and for the other one');
 }
 
+# Runs whose tasks cannot be started do not keep workers from the others, nor
+# from other queues, however many they are.
+functions('ann', flow => [ workflow => q[BEGIN RETURN '1'; END] ]);
+sql(q[
+	CREATE FUNCTION test.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		RAISE EXCEPTION 'not this one';
+	END $$;
+	CREATE TRIGGER refuse BEFORE UPDATE ON wf.execution FOR EACH ROW WHEN (NEW.workflow_id ~ '^refused') EXECUTE FUNCTION test.refuse();
+	SELECT wf_start('refused ' || i, 'flow') FROM generate_series(1, 10) i;
+	SELECT wf_start('behind them', 'flow');
+]);
+is(closed($node, 'behind them'), 'Completed 1', 'a task behind many that cannot be started');
+sql(q[
+	DROP TRIGGER refuse ON wf.execution;
+	SELECT wf_terminate('refused ' || i) FROM generate_series(1, 10) i;
+]);
+
 #
 # What is gone
 #
