@@ -502,8 +502,8 @@ wfi_pool_driver_attach(void)
 }
 
 /*
- * Make room for a worker of a crew that has none, if possible: somebody who
- * is idle goes.  False when nobody is.
+ * Make room for a worker of a crew that has none, or for its helper, if
+ * possible: somebody who is idle goes.  False when nobody is.
  */
 static bool
 make_room(int crew)
@@ -582,7 +582,7 @@ wfi_pool_take_wish(WfiWorkerStart *start, TimestampTz *next)
 		}
 		if (entry < 0 || workers >= wfi_max_workers)
 		{
-			if (crew->workers == 0)
+			if (crew->workers == 0 || since != DT_NOBEGIN)
 				(void) make_room(i);
 			continue;
 		}

@@ -287,7 +287,8 @@ sql(q(SELECT wf_terminate(workflow_id) FROM wf.execution WHERE workflow_id ~ '^s
 wait_until($node, q(SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'workflow_interrupt worker' AND state = 'active')), 'all of them are ended');
 
 # Activities that take all workers of their role leave it one for workflow
-# tasks, and for nothing else: a cancel is heard of.
+# tasks, and for nothing else: a cancel is heard of.  An idle worker of another
+# role makes room for it.
 sql('GRANT EXECUTE ON FUNCTION wf_signal_receive, wf_activity TO ann');
 functions('ann', waits => [ workflow => q[BEGIN PERFORM wf_signal_receive('never'); RETURN NULL; END] ],
 	whose => [ workflow => q[BEGIN RETURN wf_activity('whoami'); END] ],
@@ -296,6 +297,9 @@ sql(q(SELECT wf_start('waits', 'waits')));
 wait_until($node, q(SELECT EXISTS (SELECT FROM wf_history('waits') WHERE event_type = 'WorkflowTaskCompleted')));
 sql("SELECT test.act('stuck_' || i, 'stuck_' || i) FROM generate_series(1, 3) i");
 wait_until($node, q(SELECT count(*) = 3 FROM wf.activity WHERE state = 'Started'), 'activities that take all workers of a role');
+cmp_ok(scalar worker_pids($node, 'bob'), '>=', 1, '... and idle ones of another');
+$node->append_conf('postgresql.conf', 'workflow_interrupt.max_workers = ' . scalar worker_pids($node));
+$node->reload;
 sql(q(SELECT wf_start('whose', 'whose')));
 sql(q(SELECT wf_cancel('waits')));
 is(closed($node, 'waits'), 'Canceled', '... do not keep a cancel from its workflow');
