@@ -119,18 +119,22 @@ wfi_unpause_activity(PG_FUNCTION_ARGS)
 {
 	WfiActivity *activity;
 	WfiRun	   *run;
+	bool		reset_attempts;
+	bool		reset_heartbeat;
 	bool		done = false;
 
 	wfi_store_begin("wf_unpause_activity()", true);
+	reset_attempts = wfi_arg_bool(fcinfo, 4);
+	reset_heartbeat = wfi_arg_bool(fcinfo, 5);
 	run = lock_activity(fcinfo, 2, &activity);
 	if (activity->paused)
 	{
 		end_pause(activity);
 		if (!wfi_activity_started(activity))
 			activity->scheduled_time = run->now;	/* whatever it waited for */
-		if (wfi_arg_bool(fcinfo, 4))
+		if (reset_attempts)
 			wfi_activity_reset(run, activity);
-		if (wfi_arg_bool(fcinfo, 5))
+		if (reset_heartbeat)
 			wfi_activity_drop_details(activity);
 		wfi_activity_tell(run, activity, NULL);
 		dispatch_again(run, activity);
